@@ -1,0 +1,2 @@
+//! Placeholder until the nanokernel links.
+#![no_std]

@@ -1,0 +1,5 @@
+#![no_std]
+#![forbid(unsafe_code)]
+//! Layouts shared between the nanokernel, the GPOS side and the host tools: a pure leaf.
+
+pub mod units;

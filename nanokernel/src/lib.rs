@@ -1,0 +1,2 @@
+#![no_std]
+//! The nanokernel: reads facts, asks policy, applies the answer.

@@ -1,0 +1,2 @@
+#![no_std]
+//! AMD SVM: control block, permission maps, nested paging, VMRUN. Unsafe lives here.

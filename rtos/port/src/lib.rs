@@ -1,0 +1,2 @@
+#![no_std]
+//! RTOS port to the local APIC. Unsafe lives here.

@@ -1,0 +1,1 @@
+//! Scenarios that boot real kernels under Darma in QEMU, and style checks.
