@@ -2,4 +2,8 @@
 #![forbid(unsafe_code)]
 //! Layouts shared between the nanokernel, the GPOS side and the host tools: a pure leaf.
 
+pub mod codes;
+pub mod report;
+pub mod shared;
+pub mod text;
 pub mod units;

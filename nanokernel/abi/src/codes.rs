@@ -1,0 +1,198 @@
+//! The numbered vocabularies that cross a boundary: why the GPOS failed, which crash was ordered,
+//! which phase begins, what state the GPOS is in.
+//!
+//! Each word has a number for shared memory and the doorbell, and a name for reports, JSON and the
+//! command line. Both are stable: words are added, never renumbered or renamed. A number that came
+//! from the other side goes through `from_code`, which knows the words and nothing else.
+
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::ser::{Serialize, Serializer};
+
+macro_rules! vocabulary {
+    (
+        $(#[$meta:meta])* $type:ident {
+            $($(#[$word_meta:meta])* $word:ident = $code:literal, $name:literal;)+
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u32)]
+        pub enum $type {
+            $($(#[$word_meta])* $word = $code,)+
+        }
+
+        impl $type {
+            /// Every word, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$word),+];
+
+            /// The number that stands for it in memory and in registers.
+            pub const fn code(self) -> u32 {
+                match self { $(Self::$word => $code,)+ }
+            }
+
+            /// The stable name that stands for it in text.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$word => $name,)+ }
+            }
+
+            /// The word with this number, if there is one.
+            pub const fn from_code(code: u32) -> Option<Self> {
+                match code { $($code => Some(Self::$word),)+ _ => None }
+            }
+
+            /// The word with this name, if there is one.
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$word),)+ _ => None }
+            }
+        }
+
+        impl core::fmt::Display for $type {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.pad(self.name())
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.name())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Reader;
+                impl Visitor<'_> for Reader {
+                    type Value = $type;
+
+                    fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                        f.write_str(concat!("the name of a ", stringify!($type)))
+                    }
+
+                    fn visit_str<E: Error>(self, name: &str) -> Result<$type, E> {
+                        $type::from_name(name)
+                            .ok_or_else(|| E::custom(concat!("unknown ", stringify!($type))))
+                    }
+                }
+                deserializer.deserialize_str(Reader)
+            }
+        }
+    };
+}
+
+vocabulary! {
+    /// Why the nanokernel took the GPOS for failed, or for finished. One cause per way of detection.
+    Cause {
+        /// The kernel's panic path wrote to the pvpanic device.
+        Panic = 1, "panic";
+        /// The processor gave up on a fault inside a double fault (SHUTDOWN intercept).
+        TripleFault = 2, "triple-fault";
+        /// HLT with interrupts off: nothing could ever wake it.
+        HaltedInterruptsOff = 3, "halted-interrupts-off";
+        /// The reset line pulsed through the keyboard controller, port 0x64.
+        SelfResetKeyboard = 4, "self-reset-keyboard";
+        /// The chipset's reset control register, port 0xCF9.
+        SelfResetCf9 = 5, "self-reset-cf9";
+        /// The reset register that the ACPI FADT names.
+        SelfResetAcpi = 6, "self-reset-acpi";
+        /// The fast-reset bit of system control port A, port 0x92.
+        SelfResetPort92 = 7, "self-reset-port92";
+        /// ACPI sleep state S5: the GPOS ended itself on purpose.
+        PowerOff = 8, "power-off";
+        /// No progress for the set time.
+        NoProgress = 9, "no-progress";
+        /// An access outside the partition that cannot be answered as absent hardware.
+        PartitionViolation = 10, "partition-violation";
+        /// The processor refused the guest's state, or exited for a reason that has no meaning here.
+        InvalidState = 11, "invalid-state";
+        /// The panic was found in the kernel's own log.
+        PanicText = 12, "panic-text";
+    }
+}
+
+vocabulary! {
+    /// A crash that `darma crash` provokes and announces, so that a report can pair what was done
+    /// with what was detected. An announcement is a label: detection never relies on it.
+    CrashKind {
+        /// `c` to /proc/sysrq-trigger: a panic through the kernel's ordinary path.
+        SysrqC = 1, "sysrq-c";
+        /// A write through a null pointer in kernel mode.
+        NullDeref = 2, "null-deref";
+        /// An exception with an empty interrupt descriptor table.
+        TripleFault = 3, "triple-fault";
+        /// HLT with interrupts off.
+        CliHlt = 4, "cli-hlt";
+        /// The reboot system call.
+        Reset = 5, "reset";
+        /// An endless loop with interrupts off.
+        CliSpin = 6, "cli-spin";
+    }
+}
+
+vocabulary! {
+    /// A point in the GPOS's life that its user space makes known through the doorbell.
+    Mark {
+        /// The init process runs and has loaded its drivers.
+        UserspaceUp = 1, "userspace-up";
+        /// A measured phase without load begins.
+        IdleBegin = 2, "idle-begin";
+        /// A measured phase under load begins.
+        LoadedBegin = 3, "loaded-begin";
+        /// The measured phase ends.
+        PhaseEnd = 4, "phase-end";
+        /// The next thing that happens is the announced crash.
+        CrashImminent = 5, "crash-imminent";
+        /// All that was to be measured is done.
+        BenchEnd = 6, "bench-end";
+    }
+}
+
+vocabulary! {
+    /// What the GPOS is doing, as the nanokernel sees it.
+    GposState {
+        /// Entered, user space not yet reported.
+        Booting = 1, "booting";
+        /// User space has reported.
+        Up = 2, "up";
+        /// A failure was detected; nothing done yet.
+        Crashed = 3, "crashed";
+        /// Registers, log and memory are being saved.
+        Capturing = 4, "capturing";
+        /// Kernel and initrd are being reloaded from the RAM-disk image.
+        Reloading = 5, "reloading";
+        /// Too many failures: stopped until somebody decides.
+        Held = 6, "held";
+        /// It powered itself off.
+        Off = 7, "off";
+    }
+}
+
+vocabulary! {
+    /// The measured condition under which a task's latencies were sampled.
+    Phase {
+        /// The GPOS runs without load.
+        Idle = 1, "idle";
+        /// The GPOS runs under load.
+        Loaded = 2, "loaded";
+        /// From the detection of a failure until user space is back.
+        Recovery = 3, "recovery";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_survives_the_way_through_its_number_and_its_name() {
+        for cause in Cause::ALL {
+            assert_eq!(Cause::from_code(cause.code()), Some(*cause));
+            assert_eq!(Cause::from_name(cause.name()), Some(*cause));
+        }
+    }
+
+    #[test]
+    fn an_unknown_number_is_no_word() {
+        assert_eq!(Mark::from_code(0), None);
+        assert_eq!(CrashKind::from_code(u32::MAX), None);
+    }
+}

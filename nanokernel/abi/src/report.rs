@@ -1,0 +1,276 @@
+//! What the nanokernel tells whoever watches its debug console: one event per line, `@` and then a
+//! JSON object, between ordinary lines of text.
+//!
+//! ```text
+//! @{"mark":{"mark":"userspace-up","boot":2,"at_ns":1834223112}}
+//! ```
+//!
+//! The object has one key, the event's name, so that a reader knows the shape before it reads the
+//! fields, and so that both ends need no allocation (an internal tag would make serde buffer). Text
+//! is bounded [`Text`]: the nanokernel builds an event on its stack. Names are stable; fields are
+//! only added, so a reader ignores those that it does not know.
+//!
+//! The nanokernel's side writes with `serde-json-core`; the host's reads with `serde_json`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::codes::{Cause, CrashKind, Mark, Phase};
+use crate::text::Text;
+
+/// What an event's line begins with.
+pub const LINE_PREFIX: char = '@';
+/// Room that any event's line needs, prefix and line end included, bytes.
+pub const MAX_LINE_BYTES: usize = 768;
+
+/// A task's, section's or kind's name.
+pub type Name = Text<24>;
+/// A line of text.
+pub type Line = Text<120>;
+
+/// One event. Times are nanoseconds since the nanokernel started, durations nanoseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant)] // reason: boxing needs an allocator; one lives at a time
+pub enum Event {
+    /// The GPOS was entered.
+    Boot {
+        /// Count of starts, from 1.
+        n: u32,
+        /// When its first instruction ran.
+        at_ns: u64,
+        /// From the decision to start it to its first instruction: check, copy, boot parameters.
+        entry_ns: u64,
+    },
+    /// The GPOS's user space made a point known.
+    Mark {
+        /// Which.
+        mark: Mark,
+        /// In which start of the GPOS.
+        boot: u32,
+        /// When.
+        at_ns: u64,
+    },
+    /// The GPOS failed or ended.
+    Fault {
+        /// Count of failures, from 1.
+        n: u32,
+        /// In which start of the GPOS.
+        boot: u32,
+        /// Why.
+        cause: Cause,
+        /// What was announced before it, if anything was.
+        announced: Option<CrashKind>,
+        /// When it was detected.
+        at_ns: u64,
+        /// From the announcement's mark to the detection; none without an announcement.
+        detect_ns: Option<u64>,
+        /// The instruction pointer of the GPOS.
+        rip: u64,
+        /// Lines of the kernel's log that were read out of guest memory.
+        log_lines: u32,
+        /// One line about it: the panic message, or what was detected where.
+        line: Line,
+    },
+    /// The GPOS was captured and started again.
+    Recovery {
+        /// The failure that it follows.
+        n: u32,
+        /// Time to save registers, log and memory.
+        capture_ns: u64,
+        /// Time to check the image, put it in place and enter it.
+        reload_ns: u64,
+        /// When the GPOS's first instruction ran again.
+        entered_at_ns: u64,
+        /// Bytes that the dump takes in the store.
+        dump_bytes: u64,
+        /// Pages of memory in the dump, zero pages not counted.
+        dump_pages: u64,
+        /// The store was full before the memory was through.
+        partial: bool,
+    },
+    /// A task's latencies under one condition, from the deadline to its first instruction.
+    Task {
+        /// The task.
+        name: Name,
+        /// Its period; 0 if it has none.
+        period_ns: u64,
+        /// Under which condition.
+        phase: Phase,
+        /// Measured activations.
+        samples: u64,
+        /// Activations that ended after their deadline, or never.
+        missed: u64,
+        /// Activations that came before the last had ended.
+        overruns: u64,
+        /// Least.
+        min_ns: u64,
+        /// Median.
+        p50_ns: u64,
+        /// 99th percentile.
+        p99_ns: u64,
+        /// 99.9th percentile.
+        p999_ns: u64,
+        /// Greatest.
+        max_ns: u64,
+    },
+    /// The longest run so far of a section with interrupts off.
+    IrqOff {
+        /// Its name.
+        section: Name,
+        /// Its longest run.
+        ns: u64,
+    },
+    /// Figures of the machinery, once.
+    Figures {
+        /// Code of the image.
+        text_bytes: u64,
+        /// Memory that the machinery keeps, besides RAM-disk image and dump store.
+        reserved_bytes: u64,
+        /// Frequency of the time-stamp counter, Hz.
+        tsc_hz: u64,
+        /// Exits from the GPOS so far.
+        exits: u64,
+    },
+    /// A line of the failed kernel's log, as read out of its memory.
+    Log {
+        /// The failure that it belongs to.
+        n: u32,
+        /// The kernel's own time stamp.
+        kernel_ns: u64,
+        /// Its level, 0 (emergency) to 7 (debug).
+        level: u8,
+        /// Its text, cut to the room that there is.
+        line: Line,
+    },
+    /// Nothing follows: the machine stops.
+    End {
+        /// When.
+        at_ns: u64,
+        /// Why, in a word or two.
+        reason: Name,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::string::String;
+    use std::vec::Vec;
+    use std::{format, vec};
+
+    use super::*;
+
+    fn longest() -> Vec<Event> {
+        let (name, line) = (Text::new(&"\"".repeat(200)), Text::new(&"\\".repeat(200)));
+        let (n, boot, at_ns, ns) = (u32::MAX, u32::MAX, u64::MAX, u64::MAX);
+        let cause = Cause::PartitionViolation;
+        vec![
+            Event::Boot {
+                n,
+                at_ns,
+                entry_ns: ns,
+            },
+            Event::Mark {
+                mark: Mark::CrashImminent,
+                boot,
+                at_ns,
+            },
+            Event::Fault {
+                n,
+                boot,
+                cause,
+                announced: Some(CrashKind::TripleFault),
+                at_ns,
+                detect_ns: Some(ns),
+                rip: ns,
+                log_lines: n,
+                line,
+            },
+            Event::Recovery {
+                n,
+                capture_ns: ns,
+                reload_ns: ns,
+                entered_at_ns: ns,
+                dump_bytes: ns,
+                dump_pages: ns,
+                partial: false,
+            },
+            Event::Task {
+                name,
+                period_ns: ns,
+                phase: Phase::Recovery,
+                samples: ns,
+                missed: ns,
+                overruns: ns,
+                min_ns: ns,
+                p50_ns: ns,
+                p99_ns: ns,
+                p999_ns: ns,
+                max_ns: ns,
+            },
+            Event::IrqOff { section: name, ns },
+            Event::Figures {
+                text_bytes: ns,
+                reserved_bytes: ns,
+                tsc_hz: ns,
+                exits: ns,
+            },
+            Event::Log {
+                n,
+                kernel_ns: ns,
+                level: 255,
+                line,
+            },
+            Event::End {
+                at_ns,
+                reason: name,
+            },
+        ]
+    }
+
+    #[test]
+    fn what_the_nanokernel_writes_the_host_reads() {
+        for event in longest() {
+            let mut room = [0; MAX_LINE_BYTES - 2];
+            let used = serde_json_core::to_slice(&event, &mut room).expect("fits");
+            let json = core::str::from_utf8(&room[..used]).unwrap();
+            assert_eq!(
+                serde_json::from_str::<Event>(json).unwrap(),
+                event,
+                "{json}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_events_name_is_its_only_key() {
+        let event = Event::Mark {
+            mark: Mark::UserspaceUp,
+            boot: 2,
+            at_ns: 7,
+        };
+        let json: String = serde_json::to_string(&event).unwrap();
+        assert_eq!(
+            json,
+            r#"{"mark":{"mark":"userspace-up","boot":2,"at_ns":7}}"#
+        );
+    }
+
+    #[test]
+    fn an_unannounced_failure_says_null() {
+        let json = r#"{"fault":{"n":1,"boot":1,"cause":"panic","announced":null,"at_ns":1,
+            "detect_ns":null,"rip":2,"log_lines":0,"line":"x","added_later":3}}"#;
+        let event = serde_json::from_str::<Event>(json).unwrap();
+        assert!(
+            matches!(
+                event,
+                Event::Fault {
+                    announced: None,
+                    ..
+                }
+            ),
+            "{}",
+            format!("{event:?}")
+        );
+    }
+}

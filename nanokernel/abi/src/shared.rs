@@ -1,0 +1,32 @@
+//! The function through which Linux's user space and the nanokernel meet: a virtual PCI function
+//! with a doorbell (BAR0) and a region of shared memory (BAR2).
+//!
+//! It carries the identity of QEMU's inter-VM shared-memory device, because BAR 2 means the same
+//! there, stock kernels leave it alone, and every Linux lets a root process map the BARs of any PCI
+//! function through sysfs: no driver of ours is needed.
+//!
+//! ```text
+//! BAR0  +0 MARK  +4 CRASH_KIND  +8 REQUEST            u32, write only, each write exits
+//! BAR2  +0 header            who, which layout, what is where
+//!       +4096 status block   nanokernel -> Linux, under a sequence lock
+//! ```
+//!
+//! Both sides take what they read for hostile: the nanokernel reads nothing from here at all so
+//! far, and the reader in Linux checks the header, bounds every count and retries a bounded number of
+//! times. The offsets are constants of the layout version, and the header repeats them so that a
+//! reader of another version says so instead of showing nonsense.
+
+mod doorbell;
+mod layout;
+mod snapshot;
+mod writer;
+
+pub use crate::codes::{Cause, CrashKind, GposState, Mark, Phase};
+pub use crate::text::Text;
+pub use doorbell::{DOORBELL_CRASH_KIND, DOORBELL_MARK, DOORBELL_REQUEST, Doorbell, Request};
+pub use layout::{
+    FaultEntry, LAYOUT_VERSION, LINE_BYTES, MAGIC, MAX_TASKS, Machinery, NAME_BYTES, PCI_DEVICE,
+    PCI_VENDOR, REGION_BYTES, RegionHeader, STATUS_OFFSET, StatusBlock, StatusBody, TaskEntry,
+};
+pub use snapshot::{MAX_ATTEMPTS, ReadError, RegionRead, StatusSnapshot};
+pub use writer::{RegionStore, StatusWriter};

@@ -1,0 +1,84 @@
+//! The doorbell: what a 32-bit write to BAR0 means.
+//!
+//! Write only, one word per act, so that the nanokernel's exit handler has nothing to look up in
+//! memory that the GPOS can change meanwhile. Anything not listed here is no message and is ignored.
+
+use crate::codes::{CrashKind, Mark};
+
+/// Offset in BAR0: a [`Mark`]'s code.
+pub const DOORBELL_MARK: u64 = 0;
+/// Offset in BAR0: the [`CrashKind`]'s code that is about to be provoked.
+pub const DOORBELL_CRASH_KIND: u64 = 4;
+/// Offset in BAR0: a [`Request`]'s code.
+pub const DOORBELL_REQUEST: u64 = 8;
+
+/// What the GPOS asks of the nanokernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Request {
+    /// Bring the status block up to date before the write completes.
+    RefreshStatus = 1,
+}
+
+/// One write to the doorbell, understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doorbell {
+    /// A point in the GPOS's life.
+    Mark(Mark),
+    /// The crash that comes next.
+    CrashKind(CrashKind),
+    /// Something to do now.
+    Request(Request),
+}
+
+impl Doorbell {
+    /// The meaning of writing `value` at `offset` of BAR0, or `None` if it has none.
+    pub const fn decode(offset: u64, value: u32) -> Option<Self> {
+        match (offset, value) {
+            (DOORBELL_MARK, code) => match Mark::from_code(code) {
+                Some(mark) => Some(Self::Mark(mark)),
+                None => None,
+            },
+            (DOORBELL_CRASH_KIND, code) => match CrashKind::from_code(code) {
+                Some(kind) => Some(Self::CrashKind(kind)),
+                None => None,
+            },
+            (DOORBELL_REQUEST, 1) => Some(Self::Request(Request::RefreshStatus)),
+            _ => None,
+        }
+    }
+
+    /// The offset in BAR0 and the value to write for it.
+    pub const fn encode(self) -> (u64, u32) {
+        match self {
+            Self::Mark(mark) => (DOORBELL_MARK, mark.code()),
+            Self::CrashKind(kind) => (DOORBELL_CRASH_KIND, kind.code()),
+            Self::Request(Request::RefreshStatus) => (DOORBELL_REQUEST, 1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        for bell in [
+            Doorbell::Mark(Mark::LoadedBegin),
+            Doorbell::CrashKind(CrashKind::CliHlt),
+            Doorbell::Request(Request::RefreshStatus),
+        ] {
+            let (offset, value) = bell.encode();
+            assert_eq!(Doorbell::decode(offset, value), Some(bell));
+        }
+    }
+
+    #[test]
+    fn nonsense_is_no_message() {
+        assert_eq!(Doorbell::decode(DOORBELL_MARK, 0), None);
+        assert_eq!(Doorbell::decode(DOORBELL_REQUEST, 2), None);
+        assert_eq!(Doorbell::decode(1, 1), None);
+        assert_eq!(Doorbell::decode(u64::MAX, u32::MAX), None);
+    }
+}
