@@ -1,2 +1,19 @@
+//! The x86_64 machine: boot entry, registers, ports, interrupt controllers, time.
+//!
+//! Every module is an edge: it does what it is told and decides nothing. Callers hold the reasons.
+//! The invariants that the `SAFETY:` arguments name stand in `docs/soundness.md`.
 #![no_std]
-//! The x86_64 machine: boot assembly, registers, ports, paging, APIC, time. Unsafe lives here.
+
+pub mod boot;
+pub mod console;
+pub mod crc32c;
+pub mod descriptors;
+pub mod exceptions;
+pub mod io_apic;
+pub mod irq_off;
+pub mod local_apic;
+pub mod memory;
+pub mod pci;
+pub mod port;
+pub mod pvh;
+pub mod time;

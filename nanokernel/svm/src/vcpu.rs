@@ -1,0 +1,579 @@
+//! The virtual processor: state, entry, exits, event injection.
+//!
+//! Two facts that the processor does not keep for us are kept here. An event whose delivery an
+//! exit interrupted is remembered and delivered again first (APM2 15.7.2). And an interrupt shadow
+//! is remembered with the address it covers, because QEMU's TCG reports it on exit but forgets it
+//! on the next entry (see docs/hardware-notes.md).
+
+use crate::exit::{Exit, NestedFault, PortAccess};
+use crate::features::Features;
+use crate::permission::{IoMap, MsrMap};
+use crate::vmcb::{Control, Segment, State, Vmcb};
+use core::arch::asm;
+use core::sync::atomic::AtomicU8;
+use darma_abi::units::{Cycles, GuestPhys, GuestVirt, HostPhys, Vector};
+
+core::arch::global_asm!(include_str!("enter.S"));
+
+unsafe extern "C" {
+    fn svm_enter(registers: *mut GuestRegisters, vmcb: u64, attention: *const u8, stamps: *mut Stamps) -> u32;
+}
+
+const INTERCEPT_INTR: u32 = 1 << 0;
+const INTERCEPT_NMI: u32 = 1 << 1;
+const INTERCEPT_INIT: u32 = 1 << 3;
+const INTERCEPT_VINTR: u32 = 1 << 4;
+const INTERCEPT_RDPMC: u32 = 1 << 15;
+const INTERCEPT_CPUID: u32 = 1 << 18;
+const INTERCEPT_RSM: u32 = 1 << 19;
+const INTERCEPT_INVD: u32 = 1 << 22;
+const INTERCEPT_HLT: u32 = 1 << 24;
+const INTERCEPT_INVLPGA: u32 = 1 << 26;
+const INTERCEPT_IO: u32 = 1 << 27;
+const INTERCEPT_MSR: u32 = 1 << 28;
+const INTERCEPT_SHUTDOWN: u32 = 1 << 31;
+/// VMRUN, VMMCALL, VMLOAD, VMSAVE, STGI, CLGI, SKINIT, WBINVD, MONITOR, MWAIT both ways.
+const INTERCEPTS_2: u32 = 0x7f | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
+/// #DB and #AC can loop inside their own delivery and then hold interrupts back for ever, so they
+/// are intercepted and given to the guest by injection.
+const INTERCEPTED_EXCEPTIONS: u32 = 1 << 1 | 1 << 17;
+
+const V_IRQ: u64 = 1 << 8;
+const V_INTR_PRIO_MAX: u64 = 0xf << 16;
+const V_IGN_TPR: u64 = 1 << 20;
+const V_INTR_MASKING: u64 = 1 << 24;
+
+const EVENT_VALID: u64 = 1 << 31;
+const EVENT_HAS_ERROR: u64 = 1 << 11;
+const EVENT_INTERRUPT: u64 = 0 << 8;
+const EVENT_NMI: u64 = 2 << 8;
+const EVENT_EXCEPTION: u64 = 3 << 8;
+const EVENT_TYPE: u64 = 7 << 8;
+const EVENT_SOFTWARE: u64 = 4 << 8;
+
+const RFLAGS_IF: u64 = 1 << 9;
+const EFER_SVME: u64 = 1 << 12;
+const EFER_LMA: u64 = 1 << 10;
+const EFER_LME: u64 = 1 << 8;
+
+/// The general registers that VMRUN does not switch, in the order `enter.S` knows.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct GuestRegisters {
+    rbx: u64,
+    rcx: u64,
+    rdx: u64,
+    rbp: u64,
+    rsi: u64,
+    rdi: u64,
+    r8_to_r15: [u64; 8],
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct Stamps {
+    longest_entry: u64,
+    exit_at: u64,
+    longest_exit: u64,
+}
+
+/// Where and how the guest starts: the 64-bit Linux boot protocol's processor state.
+#[derive(Clone, Copy, Debug)]
+pub struct BootState {
+    /// Entry point.
+    pub rip: GuestVirt,
+    /// The boot_params page.
+    pub boot_params: GuestPhys,
+    /// Root of the identity page tables.
+    pub page_tables: GuestPhys,
+    /// Base of a GDT with code at 0x10 and data at 0x18, and its limit.
+    pub gdt: (GuestVirt, u16),
+}
+
+/// A segment register as the fault record keeps it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SegmentState {
+    /// Selector.
+    pub selector: u16,
+    /// Attributes in the packed form of APM2 table B-2.
+    pub attributes: u16,
+    /// Limit in bytes.
+    pub limit: u32,
+    /// Base address.
+    pub base: u64,
+}
+
+/// Everything the processor holds of a stopped guest, except FPU state.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the fields are the registers they are named after")]
+pub struct FrozenState {
+    /// RAX RCX RDX RBX RSP RBP RSI RDI R8..R15: instruction-encoding order.
+    pub registers: [u64; 16],
+    pub rip: u64,
+    pub rflags: u64,
+    pub cr0: u64,
+    pub cr2: u64,
+    pub cr3: u64,
+    pub cr4: u64,
+    pub efer: u64,
+    pub dr6: u64,
+    pub dr7: u64,
+    /// ES CS SS DS FS GS: encoding order.
+    pub segments: [SegmentState; 6],
+    pub ldtr: SegmentState,
+    pub tr: SegmentState,
+    pub gdtr: SegmentState,
+    pub idtr: SegmentState,
+    pub star: u64,
+    pub lstar: u64,
+    pub cstar: u64,
+    pub sfmask: u64,
+    pub kernel_gs_base: u64,
+    pub sysenter_cs: u64,
+    pub sysenter_esp: u64,
+    pub sysenter_eip: u64,
+    pub pat: u64,
+}
+
+/// The virtual processor. One per physical processor; it must stay where it is once started.
+#[repr(C, align(4096))]
+pub struct VirtualCpu {
+    vmcb: Vmcb,
+    io_map: IoMap,
+    msr_map: MsrMap,
+    host_save: [u8; 4096],
+    registers: GuestRegisters,
+    stamps: Stamps,
+    next_rip_reported: bool,
+    shadow_at: Option<u64>,
+    flush_next: bool,
+}
+
+impl VirtualCpu {
+    /// A virtual processor that has not been set up.
+    pub const fn new() -> Self {
+        Self {
+            // SAFETY: the control block is plain integers, for which zero is a value.
+            vmcb: unsafe { core::mem::zeroed() },
+            io_map: IoMap::pass_all(),
+            msr_map: MsrMap::intercept_all(),
+            host_save: [0; 4096],
+            registers: GuestRegisters { rbx: 0, rcx: 0, rdx: 0, rbp: 0, rsi: 0, rdi: 0, r8_to_r15: [0; 8] },
+            stamps: Stamps { longest_entry: 0, exit_at: 0, longest_exit: 0 },
+            next_rip_reported: false,
+            shadow_at: None,
+            flush_next: true,
+        }
+    }
+
+    /// Physical address of the host's save area, for [`crate::features::enable`].
+    pub fn host_save_area(&self) -> u64 {
+        self.host_save.as_ptr() as u64
+    }
+
+    /// Sets the intercepts and the nested page tables. Ports not named here pass to the machine;
+    /// MSRs not named here exit.
+    pub fn set_up(&mut self, features: Features, tables: HostPhys, ports: &[u16], passed_msrs: &[u32]) {
+        for &port in ports {
+            self.io_map.intercept(port);
+        }
+        for &msr in passed_msrs {
+            self.msr_map.pass(msr);
+        }
+        self.next_rip_reported = features.next_rip;
+        let io_map = (&raw const self.io_map) as u64;
+        let msr_map = (&raw const self.msr_map) as u64;
+        let control: &mut Control = &mut self.vmcb.control;
+        control.exceptions = INTERCEPTED_EXCEPTIONS;
+        control.intercepts_1 = INTERCEPT_INTR
+            | INTERCEPT_NMI
+            | INTERCEPT_INIT
+            | INTERCEPT_RDPMC
+            | INTERCEPT_CPUID
+            | INTERCEPT_RSM
+            | INTERCEPT_INVD
+            | INTERCEPT_HLT
+            | INTERCEPT_INVLPGA
+            | INTERCEPT_IO
+            | INTERCEPT_MSR
+            | INTERCEPT_SHUTDOWN;
+        control.intercepts_2 = INTERCEPTS_2;
+        control.io_map = io_map;
+        control.msr_map = msr_map;
+        control.asid = 1;
+        control.nested_paging = 1;
+        control.nested_cr3 = tables.0;
+        control.virtual_interrupt = V_INTR_MASKING;
+    }
+
+    /// Makes the nested page tables' changes take effect at the next entry.
+    pub fn flush_translations(&mut self) {
+        self.flush_next = true;
+    }
+
+    /// Puts the processor in the state in which a boot loader enters 64-bit Linux.
+    pub fn reset_to(&mut self, boot: BootState) {
+        let flat = |selector, attributes| Segment { selector, attributes, limit: u32::MAX, base: 0 };
+        let table = |base, limit| Segment { selector: 0, attributes: 0, limit, base };
+        let data = flat(0x18, 0xc93);
+        let state: &mut State = &mut self.vmcb.state;
+        state.es = data;
+        state.ss = data;
+        state.ds = data;
+        state.fs = data;
+        state.gs = data;
+        state.cs = flat(0x10, 0xa9b);
+        state.gdtr = table(boot.gdt.0.0, u32::from(boot.gdt.1));
+        state.idtr = table(0, 0);
+        state.ldtr = Segment { attributes: 0x82, ..table(0, 0xffff) };
+        state.tr = Segment { attributes: 0x8b, ..table(0, 0xffff) };
+        state.cpl = 0;
+        state.efer = EFER_SVME | EFER_LMA | EFER_LME;
+        state.cr0 = 0x8001_0033;
+        state.cr2 = 0;
+        state.cr3 = boot.page_tables.0;
+        state.cr4 = 1 << 5;
+        state.dr6 = 0xffff_0ff0;
+        state.dr7 = 0x400;
+        state.rflags = 2;
+        state.rip = boot.rip.0;
+        state.rsp = 0;
+        state.rax = 0;
+        state.guest_pat = 0x0007_0406_0007_0406;
+        state.star = 0;
+        state.lstar = 0;
+        state.cstar = 0;
+        state.sfmask = 0;
+        state.kernel_gs_base = 0;
+        state.sysenter_cs = 0;
+        state.sysenter_esp = 0;
+        state.sysenter_eip = 0;
+        self.registers = GuestRegisters { rsi: boot.boot_params.0, ..GuestRegisters::default() };
+        let control = &mut self.vmcb.control;
+        control.event_injection = 0;
+        control.exit_interrupt_info = 0;
+        control.interrupt_shadow = 0;
+        control.virtual_interrupt = V_INTR_MASKING;
+        control.intercepts_1 &= !INTERCEPT_VINTR;
+        self.shadow_at = None;
+        self.flush_next = true;
+        // SAFETY: VMLOAD reads FS, GS, TR, LDTR and the SYSCALL MSRs from the control block. The
+        // host uses none of them (invariant NO-SWAPPED-STATE).
+        unsafe { asm!("vmload rax", in("rax") &raw const self.vmcb, options(nostack, preserves_flags)) };
+        reset_fpu();
+    }
+
+    /// Runs the guest until something happens, unless `attention` is set already.
+    ///
+    /// Interrupts are on when this returns; one that caused the exit has been taken by then.
+    pub fn run(&mut self, attention: &AtomicU8) -> Exit {
+        let control = &mut self.vmcb.control;
+        control.tlb_control = u32::from(self.flush_next);
+        control.clean = 0;
+        // Deliver again what the last exit cut short, unless something newer is to be injected.
+        if control.event_injection & EVENT_VALID == 0 {
+            control.event_injection = redelivery(control.exit_interrupt_info);
+        }
+        let vmcb = (&raw const self.vmcb) as u64;
+        // SAFETY: the control block is complete after `set_up` and `reset_to`; nested paging keeps
+        // the guest away from all memory of the image (PARTITION); `enter.S` restores every host
+        // register that Rust relies on, and the guest's FPU state is never touched by the image.
+        let entered = unsafe { svm_enter(&raw mut self.registers, vmcb, attention.as_ptr(), &raw mut self.stamps) };
+        if entered == 0 {
+            return Exit::NotEntered;
+        }
+        self.flush_next = false;
+        self.shadow_at = (self.vmcb.control.interrupt_shadow & 1 != 0
+            || self.shadow_at == Some(self.vmcb.state.rip))
+        .then_some(self.vmcb.state.rip);
+        self.exit()
+    }
+
+    fn exit(&self) -> Exit {
+        let control = &self.vmcb.control;
+        match control.exit_code {
+            0x41 => Exit::Exception(1),
+            0x51 => Exit::Exception(17),
+            0x60 => Exit::Interrupt,
+            0x61 => Exit::Nmi,
+            0x64 => Exit::InterruptWindow,
+            0x72 => Exit::Cpuid,
+            0x76 | 0x89 => Exit::CacheFlush,
+            0x78 => Exit::Halt,
+            0x7b => Exit::Port(port_access(control.exit_info_1, control.exit_info_2)),
+            0x7c if control.exit_info_1 & 1 == 0 => Exit::ReadMsr,
+            0x7c => Exit::WriteMsr,
+            0x7f => Exit::Shutdown,
+            0x81 => Exit::Hypercall,
+            0x6f | 0x73 | 0x7a | 0x80 | 0x82..=0x86 | 0x8a..=0x8c => Exit::NoSuchInstruction,
+            0x400 => Exit::NestedFault(NestedFault {
+                address: GuestPhys(control.exit_info_2),
+                write: control.exit_info_1 & 2 != 0,
+                fetch: control.exit_info_1 & 0x10 != 0,
+                table_walk: control.exit_info_1 >> 33 & 1 != 0,
+            }),
+            0xffff_ffff | u64::MAX => Exit::InvalidState,
+            other => Exit::Unexpected(other),
+        }
+    }
+
+    /// When the last exit happened.
+    pub fn exit_time(&self) -> Cycles {
+        Cycles(self.stamps.exit_at)
+    }
+
+    /// The longest entry and exit sections with interrupts off so far.
+    pub fn longest_sections(&self) -> (Cycles, Cycles) {
+        (Cycles(self.stamps.longest_entry), Cycles(self.stamps.longest_exit))
+    }
+
+    /// An event is waiting for the next entry, so no other can be injected before it.
+    pub fn event_waiting(&self) -> bool {
+        let control = &self.vmcb.control;
+        control.event_injection & EVENT_VALID != 0 || redelivery(control.exit_interrupt_info) != 0
+    }
+
+    /// The guest would take an interrupt now: IF set, no shadow, no event waiting.
+    pub fn interruptible(&self) -> bool {
+        self.interrupts_enabled() && self.shadow_at.is_none() && !self.event_waiting()
+    }
+
+    /// RFLAGS.IF of the guest.
+    pub fn interrupts_enabled(&self) -> bool {
+        self.vmcb.state.rflags & RFLAGS_IF != 0
+    }
+
+    /// The guest is in the shadow of STI or MOV SS.
+    pub fn in_interrupt_shadow(&self) -> bool {
+        self.shadow_at.is_some()
+    }
+
+    /// Injects an external interrupt at the next entry.
+    pub fn inject_interrupt(&mut self, vector: Vector) {
+        self.inject(EVENT_INTERRUPT | u64::from(vector.0));
+    }
+
+    /// Injects an NMI at the next entry.
+    pub fn inject_nmi(&mut self) {
+        self.inject(EVENT_NMI | 2);
+    }
+
+    /// Injects an exception at the next entry.
+    pub fn inject_exception(&mut self, vector: u8, error: Option<u32>) {
+        let error = error.map_or(0, |code| EVENT_HAS_ERROR | u64::from(code) << 32);
+        self.inject(EVENT_EXCEPTION | u64::from(vector) | error);
+    }
+
+    fn inject(&mut self, event: u64) {
+        self.vmcb.control.event_injection = event | EVENT_VALID;
+        self.vmcb.control.exit_interrupt_info = 0;
+    }
+
+    /// The error code of the last intercepted exception.
+    #[allow(clippy::cast_possible_truncation, reason = "error codes have 32 bits")]
+    pub fn exception_error(&self) -> u32 {
+        self.vmcb.control.exit_info_1 as u32
+    }
+
+    /// Asks for an [`Exit::InterruptWindow`] as soon as the guest can take an interrupt, or not.
+    pub fn request_interrupt_window(&mut self, wanted: bool) {
+        let control = &mut self.vmcb.control;
+        let window = V_IRQ | V_INTR_PRIO_MAX | V_IGN_TPR;
+        if wanted {
+            control.intercepts_1 |= INTERCEPT_VINTR;
+            control.virtual_interrupt |= window;
+        } else {
+            control.intercepts_1 &= !INTERCEPT_VINTR;
+            control.virtual_interrupt &= !window;
+        }
+    }
+
+    /// The guest's task-priority class (its CR8).
+    #[allow(clippy::cast_possible_truncation, reason = "four bits")]
+    pub fn task_priority(&self) -> u8 {
+        (self.vmcb.control.virtual_interrupt & 0xf) as u8
+    }
+
+    /// Sets what the guest reads as CR8.
+    pub fn set_task_priority(&mut self, class: u8) {
+        let control = &mut self.vmcb.control;
+        control.virtual_interrupt = control.virtual_interrupt & !0xff | u64::from(class & 0xf);
+    }
+
+    /// A general register by its number in instruction encoding (0 RAX .. 15 R15).
+    pub fn register(&self, number: u8) -> u64 {
+        let registers = &self.registers;
+        match number {
+            0 => self.vmcb.state.rax,
+            1 => registers.rcx,
+            2 => registers.rdx,
+            3 => registers.rbx,
+            4 => self.vmcb.state.rsp,
+            5 => registers.rbp,
+            6 => registers.rsi,
+            7 => registers.rdi,
+            _ => registers.r8_to_r15[usize::from(number & 7)],
+        }
+    }
+
+    /// Sets a general register, numbered as for [`Self::register`].
+    pub fn set_register(&mut self, number: u8, value: u64) {
+        let registers = &mut self.registers;
+        let target = match number {
+            0 => &mut self.vmcb.state.rax,
+            1 => &mut registers.rcx,
+            2 => &mut registers.rdx,
+            3 => &mut registers.rbx,
+            4 => &mut self.vmcb.state.rsp,
+            5 => &mut registers.rbp,
+            6 => &mut registers.rsi,
+            7 => &mut registers.rdi,
+            _ => &mut registers.r8_to_r15[usize::from(number & 7)],
+        };
+        *target = value;
+    }
+
+    /// The instruction pointer.
+    pub fn rip(&self) -> GuestVirt {
+        GuestVirt(self.vmcb.state.rip)
+    }
+
+    /// Moves the guest past an instruction that was emulated; its interrupt shadow ends.
+    pub fn resume_at(&mut self, rip: GuestVirt) {
+        self.vmcb.state.rip = rip.0;
+        self.vmcb.control.interrupt_shadow = 0;
+        self.shadow_at = None;
+    }
+
+    /// The next instruction's address where the processor reports it (CPUID NRIPS).
+    pub fn reported_next_rip(&self) -> Option<GuestVirt> {
+        (self.next_rip_reported && self.vmcb.control.next_rip != 0)
+            .then_some(GuestVirt(self.vmcb.control.next_rip))
+    }
+
+    /// RFLAGS.
+    pub fn rflags(&self) -> u64 {
+        self.vmcb.state.rflags
+    }
+
+    /// Sets RFLAGS.
+    pub fn set_rflags(&mut self, rflags: u64) {
+        self.vmcb.state.rflags = rflags | 2;
+    }
+
+    /// CR0, CR3, CR4 and EFER: what a page walk and a decoder need to know.
+    pub fn paging(&self) -> (u64, u64, u64, u64) {
+        let state = &self.vmcb.state;
+        (state.cr0, state.cr3, state.cr4, state.efer)
+    }
+
+    /// EFER as the guest sees it: without SVME.
+    pub fn efer(&self) -> u64 {
+        self.vmcb.state.efer & !EFER_SVME
+    }
+
+    /// Sets EFER; SVME stays on, as VMRUN demands (APM2 15.5.1).
+    pub fn set_efer(&mut self, efer: u64) {
+        self.vmcb.state.efer = efer | EFER_SVME;
+    }
+
+    /// The guest's page-attribute table MSR.
+    pub fn pat(&self) -> u64 {
+        self.vmcb.state.guest_pat
+    }
+
+    /// Sets the guest's page-attribute table MSR.
+    pub fn set_pat(&mut self, pat: u64) {
+        self.vmcb.state.guest_pat = pat;
+    }
+
+    /// CS base and attributes in the packed form of APM2 table B-2, and the privilege level.
+    pub fn code_segment(&self) -> (u64, u16, u8) {
+        (self.vmcb.state.cs.base, self.vmcb.state.cs.attributes, self.vmcb.state.cpl)
+    }
+
+    /// Collects the whole state of the stopped guest.
+    pub fn freeze(&mut self) -> FrozenState {
+        // SAFETY: VMSAVE writes FS, GS, TR, LDTR and the SYSCALL MSRs into this control block.
+        unsafe { asm!("vmsave rax", in("rax") &raw mut self.vmcb, options(nostack, preserves_flags)) };
+        let state = &self.vmcb.state;
+        let segment = |s: &Segment| SegmentState {
+            selector: s.selector,
+            attributes: s.attributes,
+            limit: s.limit,
+            base: s.base,
+        };
+        let mut registers = [0; 16];
+        for (slot, number) in registers.iter_mut().zip(0u8..) {
+            *slot = self.register(number);
+        }
+        FrozenState {
+            registers,
+            rip: state.rip,
+            rflags: state.rflags,
+            cr0: state.cr0,
+            cr2: state.cr2,
+            cr3: state.cr3,
+            cr4: state.cr4,
+            efer: self.efer(),
+            dr6: state.dr6,
+            dr7: state.dr7,
+            segments: [&state.es, &state.cs, &state.ss, &state.ds, &state.fs, &state.gs].map(segment),
+            ldtr: segment(&state.ldtr),
+            tr: segment(&state.tr),
+            gdtr: segment(&state.gdtr),
+            idtr: segment(&state.idtr),
+            star: state.star,
+            lstar: state.lstar,
+            cstar: state.cstar,
+            sfmask: state.sfmask,
+            kernel_gs_base: state.kernel_gs_base,
+            sysenter_cs: state.sysenter_cs,
+            sysenter_esp: state.sysenter_esp,
+            sysenter_eip: state.sysenter_eip,
+            pat: state.guest_pat,
+        }
+    }
+}
+
+impl Default for VirtualCpu {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What to inject again after an exit during event delivery. Software interrupts are not: the
+/// instruction runs again instead.
+fn redelivery(exit_interrupt_info: u64) -> u64 {
+    let wanted = exit_interrupt_info & EVENT_VALID != 0
+        && exit_interrupt_info & EVENT_TYPE != EVENT_SOFTWARE;
+    if wanted { exit_interrupt_info } else { 0 }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "fields of the exit information")]
+fn port_access(info: u64, next_rip: u64) -> PortAccess {
+    PortAccess {
+        port: (info >> 16) as u16,
+        size: (info >> 4 & 7) as u8,
+        input: info & 1 != 0,
+        string: info & 4 != 0,
+        next_rip: GuestVirt(next_rip),
+    }
+}
+
+/// Leaves the FPU as reset does, so that a reloaded kernel does not find its predecessor's state.
+fn reset_fpu() {
+    // SAFETY: the image uses no FPU state; FNINIT needs CR0.EM and TS clear, which boot.S set so.
+    unsafe { asm!("fninit", options(nomem, nostack)) };
+    if core::arch::x86_64::__cpuid(1).ecx & (1 << 26) != 0 {
+        // SAFETY: XCR0 = 1 (x87 only) is always legal; CR4.OSXSAVE is put back as it was.
+        unsafe {
+            asm!(
+                "mov {old}, cr4", "mov {new}, {old}", "or {new}, 0x40000", "mov cr4, {new}",
+                "xor ecx, ecx", "xor edx, edx", "mov eax, 1", "xsetbv", "mov cr4, {old}",
+                old = out(reg) _, new = out(reg) _, out("eax") _, out("ecx") _, out("edx") _,
+                options(nostack)
+            );
+        }
+    }
+}
