@@ -9,6 +9,7 @@
 //! All of it is plain state with time as a parameter. One processor runs it, at the lowest
 //! priority; nothing here may be called from a real-time task.
 
+pub mod io_apic;
 pub mod local_apic;
 pub mod routes;
 
