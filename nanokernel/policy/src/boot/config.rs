@@ -1,0 +1,405 @@
+//! Reads `darma.conf`: `key = value` lines, `#` starts a comment.
+//!
+//! A machine that starts with a setting misspelt would run with a default that nobody chose, so an
+//! unknown key, a bad value and a repeated key all stop the start, each with its line and what is
+//! allowed there. All keys are optional.
+
+use core::fmt;
+
+use heapless::Vec;
+
+/// The machine's configuration. Sizes are in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `dump.size`: room for the GPOS's memory dumps; 0 takes no dumps. Default 128M.
+    pub dump_size: u64,
+    /// `shared.size`: the region that both sides map. Default 4M.
+    pub shared_size: u64,
+    /// `gpos.memory`: how much RAM the GPOS gets. Default all that is left.
+    pub gpos_memory: GposMemory,
+    /// `gpos.hide`: PCI functions that the GPOS does not see. Default none.
+    pub hidden: Vec<PciFunction, MAX_HIDDEN>,
+    /// `exit.on-poweroff`: what the machine does when the GPOS powers off. Default keeps running.
+    pub on_poweroff: OnPoweroff,
+    /// `log.level`: the least severe message that is logged. Default info.
+    pub log_level: LogLevel,
+    /// `recovery.limit`: reloads after which a failing GPOS is held down. Default no limit.
+    pub recovery_limit: Option<u32>,
+}
+
+/// The most functions that `gpos.hide` can name.
+pub const MAX_HIDDEN: usize = 32;
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            dump_size: 128 * MIB,
+            shared_size: 4 * MIB,
+            gpos_memory: GposMemory::All,
+            hidden: Vec::new(),
+            on_poweroff: OnPoweroff::KeepRunning,
+            log_level: LogLevel::Info,
+            recovery_limit: None,
+        }
+    }
+}
+
+/// How much RAM the GPOS gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GposMemory {
+    /// All that Darma does not need.
+    All,
+    /// So many bytes; the rest is kept from it.
+    Bytes(u64),
+}
+
+/// What the machine does when the GPOS powers off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnPoweroff {
+    /// The RTOS keeps running; only the GPOS ends.
+    KeepRunning,
+    /// Test machines: leave the emulator.
+    LeaveEmulator,
+}
+
+/// The severity of a log message, most severe first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Something failed.
+    Error,
+    /// Something unexpected was dealt with.
+    Warn,
+    /// What a user wants to see.
+    Info,
+    /// What a developer wants to see.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// A PCI function of segment 0, written `bus:device.function` in hexadecimal as by `lspci`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PciFunction {
+    /// 0 to 255.
+    pub bus: u8,
+    /// 0 to 31.
+    pub device: u8,
+    /// 0 to 7.
+    pub function: u8,
+}
+
+impl PciFunction {
+    /// The 16-bit requester id: bus in the high byte, device above three bits of function.
+    pub const fn id(self) -> u16 {
+        u16::from_be_bytes([self.bus, self.device << 3 | self.function])
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let text = text.strip_prefix("0000:").unwrap_or(text);
+        let (bus, rest) = text.split_once(':')?;
+        let (device, function) = rest.split_once('.')?;
+        let field = |digits: &str, most: u8| {
+            let plain = digits.len() <= 2 && digits.bytes().all(|d| d.is_ascii_hexdigit());
+            u8::from_str_radix(digits, 16)
+                .ok()
+                .filter(|&value| plain && value <= most)
+        };
+        Some(Self {
+            bus: field(bus, 255)?,
+            device: field(device, 31)?,
+            function: field(function, 7)?,
+        })
+    }
+}
+
+impl fmt::Display for PciFunction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02x}:{:02x}.{}", self.bus, self.device, self.function)
+    }
+}
+
+/// What is wrong with a configuration. Lines count from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConfigError<'a> {
+    /// The line.
+    pub line: u32,
+    /// What is wrong with it.
+    pub problem: ConfigProblem<'a>,
+}
+
+/// What is wrong with a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigProblem<'a> {
+    /// It is not UTF-8.
+    NotText,
+    /// It has no `=`.
+    NoAssignment,
+    /// Its key is not one of Darma's.
+    UnknownKey(&'a str),
+    /// Its key was set before.
+    Duplicate(&'a str),
+    /// Its value is not one that the key takes.
+    BadValue {
+        /// The key.
+        key: &'a str,
+        /// The value as written.
+        value: &'a str,
+        /// What the key takes.
+        allowed: &'static str,
+    },
+}
+
+impl fmt::Display for ConfigError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "darma.conf, line {}: ", self.line)?;
+        match self.problem {
+            ConfigProblem::NotText => f.write_str("not UTF-8: save it as plain text"),
+            ConfigProblem::NoAssignment => {
+                f.write_str("not 'key = value': add the '=' or make it a comment with '#'")
+            }
+            ConfigProblem::UnknownKey(key) => {
+                write!(f, "unknown key '{key}': use one of ")?;
+                for (index, known) in Key::ALL.iter().enumerate() {
+                    write!(f, "{}{}", if index == 0 { "" } else { ", " }, known.name())?;
+                }
+                Ok(())
+            }
+            ConfigProblem::Duplicate(key) => write!(f, "'{key}' was set before: keep one line"),
+            ConfigProblem::BadValue {
+                key,
+                value,
+                allowed,
+            } => {
+                write!(f, "{key} = '{value}': use {allowed}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for ConfigError<'_> {}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Key {
+    DumpSize,
+    SharedSize,
+    GposMemory,
+    GposHide,
+    ExitOnPoweroff,
+    LogLevel,
+    RecoveryLimit,
+}
+
+impl Key {
+    const ALL: [Self; 7] = [
+        Self::DumpSize,
+        Self::SharedSize,
+        Self::GposMemory,
+        Self::GposHide,
+        Self::ExitOnPoweroff,
+        Self::LogLevel,
+        Self::RecoveryLimit,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::DumpSize => "dump.size",
+            Self::SharedSize => "shared.size",
+            Self::GposMemory => "gpos.memory",
+            Self::GposHide => "gpos.hide",
+            Self::ExitOnPoweroff => "exit.on-poweroff",
+            Self::LogLevel => "log.level",
+            Self::RecoveryLimit => "recovery.limit",
+        }
+    }
+
+    const fn allowed(self) -> &'static str {
+        match self {
+            Self::DumpSize => "a size such as 128M, or 0 for no dumps",
+            Self::SharedSize => "a size from 2M to 1G such as 4M",
+            Self::GposMemory => "'all' or a size such as 512M",
+            Self::GposHide => "up to 32 PCI functions such as 00:03.0, with commas between them",
+            Self::ExitOnPoweroff => "'yes' or 'no'",
+            Self::LogLevel => "'error', 'warn', 'info', 'debug' or 'trace'",
+            Self::RecoveryLimit => "a whole number, or 'none'",
+        }
+    }
+
+    fn set(self, config: &mut Config, value: &str) -> Option<()> {
+        match self {
+            Self::DumpSize => config.dump_size = parse_size(value)?,
+            Self::SharedSize => {
+                config.shared_size =
+                    parse_size(value).filter(|size| (2 * MIB..=GIB).contains(size))?;
+            }
+            Self::GposMemory => {
+                config.gpos_memory = match value {
+                    "all" => GposMemory::All,
+                    size => GposMemory::Bytes(parse_size(size)?),
+                }
+            }
+            Self::GposHide => {
+                for function in value
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|text| !text.is_empty())
+                {
+                    config.hidden.push(PciFunction::parse(function)?).ok()?;
+                }
+            }
+            Self::ExitOnPoweroff => {
+                config.on_poweroff = match value {
+                    "yes" => OnPoweroff::LeaveEmulator,
+                    "no" => OnPoweroff::KeepRunning,
+                    _ => return None,
+                }
+            }
+            Self::LogLevel => {
+                config.log_level = match value {
+                    "error" => LogLevel::Error,
+                    "warn" => LogLevel::Warn,
+                    "info" => LogLevel::Info,
+                    "debug" => LogLevel::Debug,
+                    "trace" => LogLevel::Trace,
+                    _ => return None,
+                }
+            }
+            Self::RecoveryLimit => {
+                config.recovery_limit = match value {
+                    "none" => None,
+                    number => Some(parse_number(number)?.try_into().ok()?),
+                }
+            }
+        }
+        Some(())
+    }
+}
+
+impl Config {
+    /// Reads the text of `darma.conf`; keys that it does not set keep their defaults.
+    ///
+    /// # Errors
+    /// The first line that cannot be taken, with what would be allowed there.
+    pub fn parse(text: &[u8]) -> Result<Self, ConfigError<'_>> {
+        let mut config = Self::default();
+        let mut set = [false; Key::ALL.len()];
+        for (bytes, line) in text.split(|&byte| byte == b'\n').zip(1..) {
+            let at = |problem| ConfigError { line, problem };
+            let content = core::str::from_utf8(bytes).map_err(|_| at(ConfigProblem::NotText))?;
+            let content = content.split('#').next().unwrap_or_default().trim();
+            if content.is_empty() {
+                continue;
+            }
+            let (key, value) = content
+                .split_once('=')
+                .ok_or(at(ConfigProblem::NoAssignment))?;
+            let (key, value) = (key.trim(), value.trim());
+            let (known, seen) = Key::ALL
+                .into_iter()
+                .zip(set.iter_mut())
+                .find(|(known, _)| known.name() == key)
+                .ok_or(at(ConfigProblem::UnknownKey(key)))?;
+            if core::mem::replace(seen, true) {
+                return Err(at(ConfigProblem::Duplicate(key)));
+            }
+            known
+                .set(&mut config, value)
+                .ok_or(at(ConfigProblem::BadValue {
+                    key,
+                    value,
+                    allowed: known.allowed(),
+                }))?;
+        }
+        Ok(config)
+    }
+}
+
+/// A number of bytes with an optional K, M or G for powers of 1024.
+fn parse_size(text: &str) -> Option<u64> {
+    let (digits, unit) = match text.as_bytes() {
+        [.., b'K' | b'k'] => (text.get(..text.len() - 1)?, 1 << 10),
+        [.., b'M' | b'm'] => (text.get(..text.len() - 1)?, MIB),
+        [.., b'G' | b'g'] => (text.get(..text.len() - 1)?, GIB),
+        _ => (text, 1),
+    };
+    // Addresses have at most 52 bits (APM2 5.3); more is a slip of the pen.
+    parse_number(digits)?
+        .checked_mul(unit)
+        .filter(|&size| size < 1 << 52)
+}
+
+/// A decimal number without sign, which `str::parse` would take.
+fn parse_number(digits: &str) -> Option<u64> {
+    digits
+        .bytes()
+        .all(|digit| digit.is_ascii_digit())
+        .then(|| digits.parse().ok())
+        .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::{format, string::ToString};
+
+    #[test]
+    fn an_empty_file_gives_the_defaults() {
+        assert_eq!(Config::parse(b"\n# nothing\n"), Ok(Config::default()));
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let text = b"dump.size = 64M   # room\nshared.size=8M\r\ngpos.memory = 1G\n\
+            gpos.hide = 00:03.0, 0000:01:1f.7\nexit.on-poweroff = yes\nlog.level = debug\nrecovery.limit = 20";
+        let config = Config::parse(text).unwrap();
+        assert_eq!(config.dump_size, 64 << 20);
+        assert_eq!(config.shared_size, 8 << 20);
+        assert_eq!(config.gpos_memory, GposMemory::Bytes(1 << 30));
+        let hidden: std::vec::Vec<_> = config.hidden.iter().map(ToString::to_string).collect();
+        assert_eq!(hidden, ["00:03.0", "01:1f.7"]);
+        assert_eq!(config.hidden[1].id(), 0x01ff);
+        assert_eq!(config.on_poweroff, OnPoweroff::LeaveEmulator);
+        assert_eq!(config.log_level, LogLevel::Debug);
+        assert_eq!(config.recovery_limit, Some(20));
+    }
+
+    #[test]
+    fn a_mistake_is_answered_with_its_line_and_what_is_allowed() {
+        for (text, answer) in [
+            (
+                "\ndump.sise = 4M",
+                "line 2: unknown key 'dump.sise': use one of dump.size, shared.size",
+            ),
+            (
+                "dump.size = -4M",
+                "line 1: dump.size = '-4M': use a size such as 128M",
+            ),
+            ("dump.size = +4M", "use a size such as 128M"),
+            ("dump.size = 99999999999G", "use a size such as 128M"),
+            ("shared.size = 0", "use a size from 2M to 1G"),
+            ("gpos.hide = 00:20.0", "use up to 32 PCI functions"),
+            ("gpos.hide = 00:+3.0", "use up to 32 PCI functions"),
+            ("log.level = loud", "use 'error', 'warn'"),
+            ("recovery.limit = 4294967296", "use a whole number"),
+            (
+                "log.level = info\nlog.level = warn",
+                "line 2: 'log.level' was set before",
+            ),
+            ("hello", "line 1: not 'key = value'"),
+        ] {
+            let error = Config::parse(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(answer), "{text:?}: {error}");
+        }
+        assert!(Config::parse(b"\xff = 1").is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_can_make_it_panic(text in "([a-z.]{0,12}|dump.size|gpos.hide) ?=? ?[\\PC\n]{0,20}") {
+            let _ = Config::parse(text.as_bytes()).map_err(|error| format!("{error}"));
+        }
+    }
+}
