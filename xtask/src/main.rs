@@ -1,2 +1,321 @@
-//! placeholder
-fn main() {}
+//! The command line. What the commands do stands in the library.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::{Args, Parser, Subcommand};
+use xtask::checks::{self, Format};
+use xtask::kernels::Flavour;
+use xtask::prepare::{self, FaultModule};
+use xtask::qemu::{Backing, Bus, Clock, Disk, Machine, Serial};
+use xtask::session::Event;
+use xtask::toolchain::{self, Choice};
+use xtask::{image, paths, ramdisk, run, session, standalone, terminal};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Darma's one entry point. Each command first sets up what it needs, under target/darma/.",
+    after_help = "Examples:\n  \
+        cargo xtask demo                      boot, load, crash, recover, report\n  \
+        cargo xtask test                      every test\n  \
+        cargo xtask check                     format, lints, host tests: before each commit\n  \
+        cargo xtask run                       Debian's cloud kernel under Darma, console here\n  \
+        cargo xtask run --kernel /boot/vmlinuz --initrd /boot/initrd.img --append console=ttyS0\n  \
+        cargo xtask standalone --kernel rt    the same machine without Darma"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Fetch and install all that the other commands need (they do so themselves when it is missing)
+    Setup {
+        /// The compiler for the bare-metal target
+        #[arg(long, value_enum, default_value_t)]
+        toolchain: Choice,
+        /// Also fetch all three kernels and build what boots with them
+        #[arg(long)]
+        kernels: bool,
+    },
+    /// Compile the bootable image and print its path and size
+    Build {
+        /// The application crate that becomes the image
+        #[arg(long, default_value = image::APPLICATION)]
+        application: String,
+        /// The compiler for the bare-metal target
+        #[arg(long, value_enum, default_value_t)]
+        toolchain: Choice,
+    },
+    /// Check format and lints, and run the host tests
+    Check {
+        /// Repair the format instead of judging it
+        #[arg(long)]
+        fix: bool,
+    },
+    /// Run every test: checks, then each of Debian's kernels on the emulated machine
+    Test,
+    /// Boot Linux under Darma and show what happens
+    Demo(Demo),
+    /// Run any bzImage under Darma with an interactive console
+    Run(Run),
+    /// Boot the same kernel on the same emulated machine without Darma
+    Standalone(Standalone),
+}
+
+#[derive(Args)]
+struct Demo {
+    /// Which of Debian's kernels
+    #[arg(long, value_enum, default_value = "cloud")]
+    kernel: Flavour,
+    /// Run on the wall clock (shows function; its latencies are the host's)
+    #[arg(long)]
+    live: bool,
+    /// Leave the machine running at the end, until Ctrl-C
+    #[arg(long)]
+    keep: bool,
+    /// Print the events as JSON lines
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Run {
+    /// A bzImage; without it, Debian's cloud kernel with the demo's user space
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
+    /// An initial RAM file system
+    #[arg(long, value_name = "FILE", requires = "kernel")]
+    initrd: Option<PathBuf>,
+    /// The kernel's command line
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "console=ttyS0 darma.script=shell"
+    )]
+    append: String,
+    /// Memory in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 512)]
+    mem: u32,
+    /// Count instructions instead of following the wall clock
+    #[arg(long)]
+    icount: bool,
+    /// A raw disk image, given to Linux
+    #[arg(long, value_name = "FILE")]
+    disk: Option<PathBuf>,
+    /// How the disk is attached
+    #[arg(long, value_enum, default_value = "virtio")]
+    bus: Bus,
+}
+
+#[derive(Args)]
+struct Standalone {
+    /// Which of Debian's kernels
+    #[arg(long, value_enum, default_value = "cloud")]
+    kernel: Flavour,
+    /// The kernel's command line
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "console=ttyS0 darma.script=shell"
+    )]
+    append: String,
+    /// Memory in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 512)]
+    mem: u32,
+    /// Count instructions instead of following the wall clock
+    #[arg(long)]
+    icount: bool,
+    /// A raw disk image
+    #[arg(long, value_name = "FILE")]
+    disk: Option<PathBuf>,
+    /// How the disk is attached
+    #[arg(long, value_enum, default_value = "virtio")]
+    bus: Bus,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::error(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<()> {
+    match command {
+        Command::Setup { toolchain, kernels } => setup(toolchain, kernels),
+        Command::Build {
+            application,
+            toolchain,
+        } => {
+            let image = image::build(&application, toolchain)?;
+            println!("{}", image.elf.display());
+            Ok(())
+        }
+        Command::Check { fix } => checks::run(if fix { Format::Repair } else { Format::Judge }),
+        Command::Test => test(),
+        Command::Demo(options) => demo(&options),
+        Command::Run(options) => interactive(options),
+        Command::Standalone(options) => alone(&options),
+    }
+}
+
+fn clock(icount: bool) -> Clock {
+    if icount {
+        Clock::REFERENCE
+    } else {
+        Clock::Wall
+    }
+}
+
+fn disks(file: Option<PathBuf>, bus: Bus) -> Result<Vec<Disk>> {
+    let Some(file) = file else {
+        return Ok(Vec::new());
+    };
+    if !file.is_file() {
+        bail!(
+            "--disk {}: no such file; make one with `truncate -s 64M FILE`",
+            file.display()
+        );
+    }
+    Ok(vec![Disk {
+        bus,
+        backing: Backing::Raw(file),
+    }])
+}
+
+fn setup(choice: Choice, kernels: bool) -> Result<()> {
+    prepare::machine()?;
+    toolchain::ensure(choice)?;
+    if kernels {
+        for flavour in Flavour::ALL {
+            prepare::linux(flavour, FaultModule::Included)?;
+        }
+    }
+    terminal::note("everything is there");
+    Ok(())
+}
+
+/// Wall time within which an instruction-counted boot to user space must end.
+const BOOT_LIMIT: Duration = Duration::from_secs(300);
+
+fn test() -> Result<()> {
+    prepare::machine()?;
+    checks::run(Format::Judge)?;
+    image::build(image::APPLICATION, Choice::Auto)?;
+    for flavour in Flavour::ALL {
+        let files = prepare::linux(flavour, FaultModule::Absent)?;
+        let name = format!("standalone-{}", flavour.name());
+        let step = terminal::step(format!("{} alone", files.release));
+        let console =
+            standalone::console(&files, &standalone::Options::default(), &name, BOOT_LIMIT)?;
+        if !console
+            .iter()
+            .any(|line| line.contains("DARMA-USERSPACE-OK"))
+        {
+            bail!(
+                "{} alone does not reach user space: see target/darma/runs/{name}",
+                files.release
+            );
+        }
+        step.done("reaches user space");
+    }
+    Ok(())
+}
+
+fn demo(options: &Demo) -> Result<()> {
+    prepare::machine()?;
+    let image = image::build(image::APPLICATION, Choice::Auto)?;
+    let files = prepare::linux(options.kernel, FaultModule::Included)?;
+    let folder = session::folder("demo")?;
+    let parts = ramdisk::Parts::read(
+        &files.kernel,
+        Some(&files.initrd),
+        "console=ttyS0 darma.script=demo",
+    )?;
+    let mut machine = Machine::new(image.elf, &folder);
+    machine.initrd = Some(ramdisk::store(&parts, "demo")?);
+    machine.clock = clock(!options.live);
+    terminal::note(&format!(
+        "{} under Darma, figures: {}",
+        files.release,
+        machine.clock.tier()
+    ));
+    let mut session = session::Session::start(&machine, &folder)?;
+    while let Some(event) = session.next(BOOT_LIMIT)? {
+        match event {
+            Event::Report(report) if options.json => println!("{report}"),
+            Event::Report(report) => terminal::note(&format!("report {report}")),
+            Event::Damaged(line) => terminal::warn(&format!("damaged report: {line}")),
+            Event::Log(line) => eprintln!("    nanokernel  {line}"),
+            Event::Console(line) => eprintln!("    linux       {line}"),
+            Event::Ended(ending) => {
+                return match ending.code {
+                    Some(0) => Ok(()),
+                    code => bail!(
+                        "the machine ended with code {code:?}: see {}",
+                        paths::shown(session.folder())
+                    ),
+                };
+            }
+        }
+    }
+    if options.keep {
+        terminal::note("quiet; the machine keeps running until Ctrl-C");
+        while session
+            .next(BOOT_LIMIT)?
+            .is_none_or(|event| !matches!(event, Event::Ended(_)))
+        {}
+        return Ok(());
+    }
+    bail!(
+        "nothing happened for {} s: see {}",
+        BOOT_LIMIT.as_secs(),
+        paths::shown(session.folder())
+    )
+}
+
+fn interactive(options: Run) -> Result<()> {
+    prepare::machine()?;
+    let (kernel, initrd) = match options.kernel {
+        Some(kernel) => (kernel, options.initrd),
+        None => {
+            let files = prepare::linux(Flavour::Cloud, FaultModule::Included)?;
+            (files.kernel, Some(files.initrd))
+        }
+    };
+    run::interactive(&run::Options {
+        kernel,
+        initrd,
+        append: options.append,
+        memory_mib: options.mem,
+        clock: clock(options.icount),
+        disks: disks(options.disk, options.bus)?,
+    })
+}
+
+fn alone(options: &Standalone) -> Result<()> {
+    prepare::machine()?;
+    let files = prepare::linux(options.kernel, FaultModule::Absent)?;
+    let folder = session::folder("standalone")?;
+    let alone = standalone::Options {
+        append: options.append.clone(),
+        clock: clock(options.icount),
+        memory_mib: options.mem,
+        disks: disks(options.disk.clone(), options.bus)?,
+        ..standalone::Options::default()
+    };
+    let mut machine = standalone::machine(&files, &alone, &folder);
+    machine.serial = Serial::Terminal;
+    terminal::note("Linux's console is this terminal (end: Ctrl-A X)");
+    run::on_terminal(&machine)
+}

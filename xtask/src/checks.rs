@@ -1,0 +1,59 @@
+//! What a commit must pass in seconds: format, lints, host tests.
+
+use anyhow::{Context, Result};
+
+use crate::toolchain::{self, TARGET};
+use crate::{image, process, terminal};
+
+/// Whether `check` changes the sources' layout or only judges it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Differences are an error.
+    Judge,
+    /// Differences are repaired.
+    Repair,
+}
+
+/// Runs format check, lints for host and bare-metal crates, and the host tests.
+///
+/// # Errors
+/// One of them failed; its message stands on the terminal.
+pub fn run(format: Format) -> Result<()> {
+    let mut fmt = toolchain::cargo();
+    fmt.args(["fmt", "--all"]);
+    if format == Format::Judge {
+        fmt.arg("--check");
+    }
+    section("format", &mut fmt)
+        .context("the code is not formatted: run `cargo xtask check --fix`")?;
+    section(
+        "lints, host",
+        toolchain::cargo().args(["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"]),
+    )?;
+    if toolchain::has_target() {
+        section(
+            "lints, bare metal",
+            toolchain::cargo()
+                .args([
+                    "clippy",
+                    "--quiet",
+                    "--package",
+                    image::APPLICATION,
+                    "--target",
+                    TARGET,
+                ])
+                .args(["--", "-D", "warnings"]),
+        )?;
+    } else {
+        // Clippy reads only its own compiler's libraries; Debian's compiler has no clippy beside it.
+        terminal::warn(
+            "lints of the bare-metal crates skipped: the compiler in use lacks their target",
+        );
+    }
+    section("host tests", toolchain::cargo().args(["test", "--quiet"]))
+}
+
+fn section(name: &str, command: &mut std::process::Command) -> Result<()> {
+    terminal::note(name);
+    process::run(command).context(name.to_owned())
+}

@@ -1,0 +1,32 @@
+//! The project's one entry point, as a library: set-up, building, the emulated machine, and what it
+//! says. The program `xtask` is a command line over it; tests that boot real kernels use it directly.
+//!
+//! Everything made or fetched lives under `target/darma/`. Layers, each using only those above it:
+//!
+//! 1. `paths`, `terminal`, `process`: this program's surroundings.
+//! 2. `debian`, `toolchain`, `kernels`: what has to be there.
+//! 3. `cpio`, `bzimage`, `modules`, `initramfs`, `ramdisk`: archives, as functions of their content.
+//! 4. `image`, `shim`, `fault_module`, `prepare`: what is built.
+//! 5. `qemu`, `session`, `standalone`: the machine, and a run of it.
+//! 6. `checks`, `run`: what commands do beyond that.
+
+pub mod bzimage;
+pub mod checks;
+pub mod cpio;
+pub mod debian;
+pub mod fault_module;
+pub mod image;
+pub mod initramfs;
+pub mod kernels;
+pub mod modules;
+pub mod paths;
+pub mod prepare;
+pub mod process;
+pub mod qemu;
+pub mod ramdisk;
+pub mod run;
+pub mod session;
+pub mod shim;
+pub mod standalone;
+pub mod terminal;
+pub mod toolchain;

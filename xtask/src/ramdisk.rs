@@ -1,0 +1,168 @@
+//! The RAM-disk image: everything the nanokernel needs to start and restart the GPOS, in one boot
+//! module, because QEMU's PVH path passes exactly one.
+//!
+//! A `newc` archive that ordinary tools list: `darma.conf` (`key = value` lines), `cmdline` (one
+//! line), `kernel` (the bzImage as shipped), `initrd`, and last `checksums`, a line
+//! `<8 hex digits>  <name>` per file with its CRC-32C, verified at each reload.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{bzimage, cpio, paths};
+
+/// What an image is made of.
+#[derive(Clone, Debug, Default)]
+pub struct Parts {
+    /// Settings for the nanokernel: written as `key = value`, in this order.
+    pub configuration: Vec<(String, String)>,
+    /// The GPOS's command line.
+    pub command_line: String,
+    /// The bzImage.
+    pub kernel: Vec<u8>,
+    /// The initial RAM file system; may be empty.
+    pub initrd: Vec<u8>,
+}
+
+impl Parts {
+    /// Reads kernel and initrd from their files.
+    ///
+    /// # Errors
+    /// A file is unreadable; it is named.
+    pub fn read(kernel: &Path, initrd: Option<&Path>, command_line: &str) -> Result<Self> {
+        let read =
+            |file: &Path| fs::read(file).with_context(|| format!("cannot read {}", file.display()));
+        Ok(Self {
+            configuration: Vec::new(),
+            command_line: command_line.to_owned(),
+            kernel: read(kernel).context("--kernel")?,
+            initrd: initrd
+                .map(read)
+                .transpose()
+                .context("--initrd")?
+                .unwrap_or_default(),
+        })
+    }
+
+    /// Adds one setting.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl ToString) -> Self {
+        self.configuration.push((key.to_owned(), value.to_string()));
+        self
+    }
+}
+
+/// Checks the parts and writes the archive's bytes.
+///
+/// # Errors
+/// A part that the nanokernel would refuse: named here, with the remedy.
+pub fn build(parts: &Parts) -> Result<Vec<u8>> {
+    let header = bzimage::parse(&parts.kernel).context("the kernel cannot be started")?;
+    let line = &parts.command_line;
+    ensure!(
+        !line.contains(['\n', '\0']),
+        "the kernel's command line must be one line without NUL"
+    );
+    // The nanokernel appends `darma.boot=N` at each start and needs the room.
+    let limit = usize::try_from(header.command_line_limit)?.saturating_sub(APPENDED);
+    ensure!(
+        line.len() <= limit,
+        "the kernel's command line has {} bytes, and this kernel takes {limit} here: shorten --append",
+        line.len()
+    );
+    let mut configuration = String::new();
+    for (key, value) in &parts.configuration {
+        ensure!(
+            !key.is_empty() && !key.contains(['=', '\n', '#', ' ']) && !value.contains('\n'),
+            "configuration entry {key:?} = {value:?} is not one line of `key = value`"
+        );
+        writeln!(configuration, "{key} = {value}")?;
+    }
+    let line = format!("{line}\n");
+    let files: [(&str, &[u8]); 4] = [
+        ("darma.conf", configuration.as_bytes()),
+        ("cmdline", line.as_bytes()),
+        ("kernel", &parts.kernel),
+        ("initrd", &parts.initrd),
+    ];
+    let mut writer = cpio::Writer::new();
+    let mut checksums = String::new();
+    for (name, data) in files {
+        writer.file(name, 0o644, data)?;
+        writeln!(checksums, "{:08x}  {name}", crc32c::crc32c(data))?;
+    }
+    writer.file("checksums", 0o644, checksums.as_bytes())?;
+    writer.finish()
+}
+
+/// Room kept in the command line for what the nanokernel appends, in bytes.
+const APPENDED: usize = 64;
+
+/// Builds the image and stores it in the cache as `<name>.img`.
+///
+/// # Errors
+/// As [`build`]; or the file cannot be written.
+pub fn store(parts: &Parts, name: &str) -> Result<PathBuf> {
+    let folder = paths::cache().join("ramdisk");
+    fs::create_dir_all(&folder)?;
+    let file = folder.join(format!("{name}.img"));
+    fs::write(&file, build(parts)?).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Parts, build};
+    use crate::bzimage::tests::header;
+    use crate::cpio;
+
+    fn parts(command_line: &str) -> Parts {
+        Parts {
+            configuration: Vec::new(),
+            command_line: command_line.into(),
+            kernel: header(0x20f, 1, 2047),
+            initrd: b"initrd".to_vec(),
+        }
+    }
+
+    #[test]
+    fn files_stand_in_the_agreed_order_with_their_checksums_last() {
+        let image = build(&parts("console=ttyS0").with("disk", "00:05.0")).expect("sound parts");
+        let files = cpio::list(&image).expect("own output");
+        let names: Vec<_> = files.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["darma.conf", "cmdline", "kernel", "initrd", "checksums"]
+        );
+        assert_eq!(files[0].1, b"disk = 00:05.0\n");
+        assert_eq!(files[1].1, b"console=ttyS0\n");
+        let checksums = String::from_utf8_lossy(files[4].1);
+        assert!(checksums.contains(&format!("{:08x}  initrd\n", crc32c::crc32c(b"initrd"))));
+    }
+
+    #[test]
+    fn the_checksum_is_the_castagnoli_one() {
+        // The check value of the catalogue of CRC algorithms (CRC-32/ISCSI).
+        assert_eq!(crc32c::crc32c(b"123456789"), 0xe306_9283);
+    }
+
+    #[test]
+    fn a_command_line_over_the_limit_is_refused_with_the_remedy() {
+        let error = build(&parts(&"x".repeat(2000)))
+            .expect_err("too long")
+            .to_string();
+        assert!(error.contains("--append"), "{error}");
+    }
+
+    #[test]
+    fn a_command_line_of_two_lines_is_refused() {
+        assert!(build(&parts("a\nb")).is_err());
+    }
+
+    #[test]
+    fn a_configuration_entry_cannot_smuggle_in_another() {
+        assert!(build(&parts("a").with("key", "1\nother = 2")).is_err());
+    }
+}
