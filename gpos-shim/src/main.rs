@@ -1,2 +1,217 @@
-//! placeholder
-fn main() {}
+//! The `darma` command: words and options in, one library call, text out.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not running under Darma.
+
+use std::process::ExitCode;
+use std::thread::sleep;
+use std::time::Duration;
+
+use darma_abi::shared::{CrashKind, Mark};
+use darma_shim::load::{self, DiskUse, Plan, Worker};
+use darma_shim::status_view::View;
+use darma_shim::{Connection, Error, crash, exercise, hardware};
+use lexopt::prelude::*;
+
+const HELP: &str = "\
+darma: see the nanokernel under this Linux, and put it to the test
+
+  darma status [--json] [--watch]     state of nanokernel, Linux and real-time tasks
+  darma mark [--if-present] NAME      make a point of this Linux's life known
+  darma load [OPTIONS]                load this Linux
+      --procs N       pairs of message-passing processes (default 10)
+      --spin N        processes that only compute (default 1)
+      --disk DEV      also read this raw block device, past the cache
+      --overwrite     ... and write to it: ITS CONTENTS ARE LOST
+      --seconds S     end after S seconds (default: when killed)
+  darma crash KIND | --list           crash this Linux, now
+  darma exercise NAME [--count N]     storm the layer below (needs the test module)
+  darma exercise --list
+  darma tsc                           the processor's time-stamp counter
+  darma --help | --version
+
+examples
+  darma status --watch
+  darma load --procs 10 --disk /dev/vda --overwrite --seconds 30
+  darma crash sysrq-c
+";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("darma: {error}");
+            ExitCode::from(match error {
+                Error::Usage(_) => 2,
+                Error::Absent => 3,
+                _ => 1,
+            })
+        }
+    }
+}
+
+fn run() -> Result<(), Error> {
+    let mut words = lexopt::Parser::from_env();
+    let Some(first) = words.next()? else {
+        print!("{HELP}");
+        return Ok(());
+    };
+    match first {
+        Short('h') | Long("help") => print!("{HELP}"),
+        Short('V') | Long("version") => println!("darma {}", env!("CARGO_PKG_VERSION")),
+        Value(word) => {
+            let word = word.string()?;
+            match word.as_str() {
+                "status" => status(words)?,
+                "mark" => mark(words)?,
+                "load" => load(words)?,
+                "crash" => crash(words)?,
+                "exercise" => exercise(words)?,
+                "tsc" => println!("{}", hardware::time_stamp()),
+                "help" => print!("{HELP}"),
+                other => match Worker::from_word(other) {
+                    Some(worker) => work(worker, words)?,
+                    None => return Err(Error::Usage(format!("no command is called {other:?}"))),
+                },
+            }
+        }
+        other => return Err(other.unexpected().into()),
+    }
+    Ok(())
+}
+
+fn status(mut words: lexopt::Parser) -> Result<(), Error> {
+    let (mut json, mut watch) = (false, false);
+    while let Some(word) = words.next()? {
+        match word {
+            Long("json") => json = true,
+            Long("watch") => watch = true,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let connection = Connection::open()?;
+    loop {
+        let view = View::of(&connection.status()?);
+        match (json, watch) {
+            (true, _) => println!("{}", view.json()),
+            (false, false) => print!("{}", view.text()),
+            // Home, the page, erase what is below it: no flicker on a slow serial line.
+            (false, true) => print!("\x1b[H{}\x1b[J", view.text().replace('\n', "\x1b[K\n")),
+        }
+        if !watch {
+            return Ok(());
+        }
+        let _ = std::io::Write::flush(&mut std::io::stdout());
+        sleep(Duration::from_secs(1));
+    }
+}
+
+fn mark(mut words: lexopt::Parser) -> Result<(), Error> {
+    let (mut if_present, mut name) = (false, None);
+    while let Some(word) = words.next()? {
+        match word {
+            Long("if-present") => if_present = true,
+            Value(value) if name.is_none() => name = Some(value.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let names = || {
+        Mark::ALL
+            .iter()
+            .map(|mark| mark.name())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let name = name.ok_or_else(|| Error::Usage(format!("mark needs a name: {}", names())))?;
+    let mark = Mark::from_name(&name)
+        .ok_or_else(|| Error::Usage(format!("no mark is called {name:?}, but {}", names())))?;
+    match (Connection::open_if_present()?, if_present) {
+        (Some(connection), _) => connection.mark(mark),
+        (None, true) => {}
+        (None, false) => return Err(Error::Absent),
+    }
+    Ok(())
+}
+
+fn crash(mut words: lexopt::Parser) -> Result<(), Error> {
+    match words.next()? {
+        Some(Long("list")) => {
+            for kind in CrashKind::ALL {
+                println!("{:<14} {}", kind.name(), crash::description(*kind));
+            }
+            Ok(())
+        }
+        Some(Value(name)) => {
+            let name = name.string()?;
+            let kind = CrashKind::from_name(&name).ok_or_else(|| {
+                Error::Usage(format!("no crash is called {name:?}: darma crash --list"))
+            })?;
+            Err(crash::provoke(kind))
+        }
+        Some(other) => Err(other.unexpected().into()),
+        None => Err(Error::Usage(
+            "crash needs a kind: darma crash --list".into(),
+        )),
+    }
+}
+
+fn exercise(mut words: lexopt::Parser) -> Result<(), Error> {
+    let (mut name, mut count) = (None, None);
+    while let Some(word) = words.next()? {
+        match word {
+            Long("list") => {
+                for exercise in exercise::EXERCISES {
+                    println!(
+                        "{:<12} {:>8}  {}",
+                        exercise.name, exercise.count, exercise.text
+                    );
+                }
+                return Ok(());
+            }
+            Long("count") => count = Some(words.value()?.parse()?),
+            Value(value) if name.is_none() => name = Some(value.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let name =
+        name.ok_or_else(|| Error::Usage("exercise needs a name: darma exercise --list".into()))?;
+    exercise::run(&name, count)
+}
+
+fn load(words: lexopt::Parser) -> Result<(), Error> {
+    let plan = load_plan(words)?;
+    println!("{}", load::run(&plan)?);
+    Ok(())
+}
+
+fn work(worker: Worker, words: lexopt::Parser) -> Result<(), Error> {
+    let plan = load_plan(words)?;
+    let device = plan.disk.map(|(device, _)| device);
+    println!("{}", load::work(worker, plan.seconds, device.as_ref())?);
+    Ok(())
+}
+
+fn load_plan(mut words: lexopt::Parser) -> Result<Plan, Error> {
+    let mut plan = Plan {
+        pairs: 10,
+        spinners: 1,
+        disk: None,
+        seconds: None,
+    };
+    let mut what = DiskUse::Read;
+    while let Some(word) = words.next()? {
+        match word {
+            Long("procs") => plan.pairs = words.value()?.parse()?,
+            Long("spin") => plan.spinners = words.value()?.parse()?,
+            Long("seconds") => plan.seconds = Some(words.value()?.parse()?),
+            Long("disk") => plan.disk = Some((words.value()?.into(), what)),
+            Long("overwrite") => what = DiskUse::Overwrite,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if let Some((_, disk_use)) = &mut plan.disk {
+        *disk_use = what;
+    } else if what == DiskUse::Overwrite {
+        return Err(Error::Usage("--overwrite needs --disk".into()));
+    }
+    Ok(plan)
+}

@@ -1,0 +1,71 @@
+//! The connection to the nanokernel: the doorbell and the shared region of the virtual function.
+
+use std::path::Path;
+
+use darma_abi::shared::{
+    CrashKind, DOORBELL_REQUEST, Doorbell, Mark, REGION_BYTES, Request, StatusSnapshot,
+};
+
+use crate::error::Error;
+use crate::function::{self, PCI_DEVICES};
+use crate::hardware::Bar;
+
+/// Both BARs, mapped.
+#[derive(Debug)]
+pub struct Connection {
+    doorbell: Bar,
+    region: Bar,
+}
+
+impl Connection {
+    /// Finds, enables and maps the function.
+    ///
+    /// # Errors
+    /// [`Error::Absent`] if this Linux does not run under Darma; otherwise what sysfs refused.
+    pub fn open() -> Result<Self, Error> {
+        let folder = function::find(Path::new(PCI_DEVICES))?;
+        function::enable(&folder)?;
+        Ok(Self {
+            doorbell: Bar::map(&folder, 0, DOORBELL_REQUEST + 4)?,
+            region: Bar::map(&folder, 2, REGION_BYTES)?,
+        })
+    }
+
+    /// As [`Connection::open`], but `None` where there is no such function.
+    ///
+    /// # Errors
+    /// The function is there and cannot be used.
+    pub fn open_if_present() -> Result<Option<Self>, Error> {
+        match Self::open() {
+            Ok(connection) => Ok(Some(connection)),
+            Err(Error::Absent) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a point of this GPOS's life known.
+    pub fn mark(&self, mark: Mark) {
+        self.ring(Doorbell::Mark(mark));
+    }
+
+    /// Says which crash comes next, and that it comes now.
+    pub fn announce(&self, kind: CrashKind) {
+        self.ring(Doorbell::CrashKind(kind));
+        self.mark(Mark::CrashImminent);
+    }
+
+    /// The nanokernel's state, brought up to date first.
+    ///
+    /// # Errors
+    /// The region holds no status of this layout.
+    pub fn status(&self) -> Result<StatusSnapshot, Error> {
+        self.ring(Doorbell::Request(Request::RefreshStatus));
+        Ok(StatusSnapshot::read(&self.region)?)
+    }
+
+    fn ring(&self, bell: Doorbell) {
+        let (offset, value) = bell.encode();
+        self.doorbell
+            .store_u32(usize::try_from(offset).unwrap_or(usize::MAX), value);
+    }
+}

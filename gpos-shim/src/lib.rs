@@ -1,0 +1,20 @@
+#![deny(unsafe_code)]
+//! The GPOS side, in user space: what an ordinary Linux process uses to see the nanokernel and to
+//! be seen by it. Nothing here is needed for the RTOS's deadlines or for the detection of crashes;
+//! a Linux that never runs it is preempted, captured and reloaded just the same.
+//!
+//! `function` finds the virtual PCI function, `hardware` maps it (the only unsafe code), `connection`
+//! offers what can be done through it, `status_view` shows a snapshot; `crash`, `exercise` and
+//! `load` are the demonstration's faults and workloads.
+
+pub mod connection;
+pub mod crash;
+pub mod error;
+pub mod exercise;
+pub mod function;
+pub mod hardware;
+pub mod load;
+pub mod status_view;
+
+pub use connection::Connection;
+pub use error::Error;
