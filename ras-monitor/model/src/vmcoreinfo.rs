@@ -44,38 +44,37 @@ pub enum Scan {
     Done,
 }
 
-/// Looks through a range of guest memory for the note, from the top down, since the kernel
-/// allocates from there at boot.
+/// Looks through a range of guest memory for the note, from the bottom up.
+/// Measured: Debian's 6.1 kernel has it at 25 MiB when it owns 256 MiB, at 19 MiB when it owns 1 GiB.
 #[derive(Clone, Debug)]
 pub struct Scanner {
-    first_page: u64,
-    pages_left: u64,
+    next_page: u64,
+    end_page: u64,
 }
 
 impl Scanner {
     /// A scan of the whole pages in this range.
     pub const fn new(range: Range<GuestPhys>) -> Self {
-        let first_page = range.start.0.div_ceil(PAGE_BYTES_U64);
-        let end_page = range.end.0 / PAGE_BYTES_U64;
+        let next_page = range.start.0.div_ceil(PAGE_BYTES_U64);
         Self {
-            first_page,
-            pages_left: end_page.saturating_sub(first_page),
+            next_page,
+            end_page: range.end.0 / PAGE_BYTES_U64,
         }
     }
 
     /// Looks at up to `pages` further pages.
     pub fn step(&mut self, memory: &impl GuestMemory, pages: u32) -> Scan {
         for _ in 0..pages {
-            let Some(left) = self.pages_left.checked_sub(1) else {
+            if self.next_page >= self.end_page {
                 return Scan::Done;
-            };
-            self.pages_left = left;
-            let at = GuestPhys((self.first_page + left) * PAGE_BYTES_U64);
+            }
+            let at = GuestPhys(self.next_page * PAGE_BYTES_U64);
+            self.next_page += 1;
             if let Some(note) = note_at(memory, at) {
                 return Scan::Found(note);
             }
         }
-        if self.pages_left == 0 {
+        if self.next_page >= self.end_page {
             Scan::Done
         } else {
             Scan::More
