@@ -7,5 +7,6 @@
 
 pub mod boot;
 pub mod fields;
+pub mod cpuid;
 pub mod interrupts;
 pub mod mmio;
