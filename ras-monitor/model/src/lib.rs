@@ -21,6 +21,8 @@
 
 pub mod crc32c;
 pub mod detect;
+pub mod dump;
+pub mod fault_record;
 pub mod kernel_map;
 pub mod memory;
 pub mod printk;

@@ -1,13 +1,30 @@
 //! Reads a real kernel's memory: the first bytes of guest memory from address 0 in a raw file,
 //! named by the environment variable `DARMA_MEMORY_IMAGE` (QEMU's monitor writes one:
 //! `pmemsave 0 0x10000000 "FILE"`). Without the variable there is nothing to do, and it says so.
-//! `DARMA_EXPECT_IN_LOG` may name a text that the log's tail must hold.
+//! `DARMA_EXPECT_IN_LOG` may name a text that the log's tail must hold, `DARMA_CR3` (hexadecimal,
+//! no prefix) the CR3 at the failure.
+
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "file offsets on a 64-bit host"
+)]
 
 use darma_abi::units::GuestPhys;
 use darma_ras_model::GuestMemory;
+use darma_ras_model::crc32c::software;
+use darma_ras_model::dump::{DumpReader, DumpWriter, Geometry, Origin, Page};
 use darma_ras_model::kernel_map::KernelMap;
 use darma_ras_model::printk::{Log, panic_message};
 use darma_ras_model::vmcoreinfo::{Scan, Scanner, TEXT_MAX};
+
+/// What the kernel under test left: its memory, if an image is named.
+fn image() -> Option<Image> {
+    let Some(path) = std::env::var_os("DARMA_MEMORY_IMAGE") else {
+        eprintln!("skipped: DARMA_MEMORY_IMAGE names no memory image");
+        return None;
+    };
+    Some(Image(std::fs::read(path).expect("the image is readable")))
+}
 
 struct Image(Vec<u8>);
 
@@ -24,11 +41,7 @@ impl GuestMemory for Image {
 
 #[test]
 fn a_real_kernels_last_words_are_read_from_its_memory() {
-    let Some(path) = std::env::var_os("DARMA_MEMORY_IMAGE") else {
-        eprintln!("skipped: DARMA_MEMORY_IMAGE names no memory image");
-        return;
-    };
-    let image = Image(std::fs::read(path).expect("the image is readable"));
+    let Some(image) = image() else { return };
     let end = GuestPhys(image.0.len() as u64);
     let mut scanner = Scanner::new(GuestPhys(0)..end);
     let mut slices = 0;
@@ -55,6 +68,14 @@ fn a_real_kernels_last_words_are_read_from_its_memory() {
         "tables and linear map agree"
     );
 
+    if let Ok(cr3) = std::env::var("DARMA_CR3") {
+        let cr3 = u64::from_str_radix(&cr3, 16).expect("hexadecimal");
+        assert!(
+            map.is_mapped_by(&image, cr3),
+            "the process that panicked runs this kernel"
+        );
+    }
+
     let log = Log::open(&image, &map, &info).expect("the log opens");
     let mut out = [0; 8192];
     let tail = log.tail(&mut out);
@@ -67,5 +88,35 @@ fn a_real_kernels_last_words_are_read_from_its_memory() {
     assert!(tail.records > 10 && !tail.is_partial());
     if let Ok(expected) = std::env::var("DARMA_EXPECT_IN_LOG") {
         assert!(text.contains(&expected), "{expected:?} is not in the log");
+    }
+}
+
+#[test]
+fn a_real_kernels_memory_survives_the_dump() {
+    let Some(image) = image() else { return };
+    let end = GuestPhys(image.0.len() as u64);
+    let geometry = Geometry::new(&[GuestPhys(0)..end]).expect("one range");
+    let mut store = vec![0; geometry.overhead_bytes() as usize + image.0.len()];
+    let origin = Origin::default();
+    let mut writer =
+        DumpWriter::start(&mut store, geometry, origin, software).expect("room for the index");
+    while let Some(address) = writer.next_address() {
+        let at = address.0 as usize;
+        writer.page(image.0[at..].first_chunk());
+    }
+    let (counts, bytes) = writer.finish();
+    println!("{counts:?}, {bytes} bytes");
+    assert_eq!(counts.lost, 0);
+    let reader = DumpReader::open(&store, software).expect("whole");
+    for chunk in 0..reader.chunks() {
+        assert_eq!(reader.check_chunk(chunk), Ok(()));
+    }
+    for (address, page) in reader.pages() {
+        let original = &image.0[address.0 as usize..][..4096];
+        match page {
+            Page::Saved(bytes) => assert_eq!(bytes, original),
+            Page::Zero => assert!(original.iter().all(|byte| *byte == 0)),
+            Page::Lost => panic!("{address:?} is lost"),
+        }
     }
 }
