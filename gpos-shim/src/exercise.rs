@@ -71,6 +71,15 @@ pub fn run(name: &str, count: Option<u64>) -> Result<(), Error> {
     command(&format!("{name} {}", count.unwrap_or(exercise.count)))
 }
 
+/// Reads, writes and reads back the word at physical `address`, which Linux need not own: the
+/// partition has to hold. What was read stands in the kernel's log.
+///
+/// # Errors
+/// The module's refusal: no such address, or memory that Linux uses itself.
+pub fn probe(address: u64) -> Result<(), Error> {
+    command(&format!("probe {address:#x}"))
+}
+
 /// Gives the module one command.
 ///
 /// # Errors

@@ -26,6 +26,7 @@ darma: see the nanokernel under this Linux, and put it to the test
   darma crash KIND | --list           crash this Linux, now
   darma exercise NAME [--count N]     storm the layer below (needs the test module)
   darma exercise --list
+  darma probe ADDRESS                 touch a physical address that Linux does not own
   darma tsc                           the processor's time-stamp counter
   darma --help | --version
 
@@ -66,6 +67,7 @@ fn run() -> Result<(), Error> {
                 "load" => load(words)?,
                 "crash" => crash(words)?,
                 "exercise" => exercise(words)?,
+                "probe" => probe(words)?,
                 "tsc" => println!("{}", hardware::time_stamp()),
                 "help" => print!("{HELP}"),
                 other => match Worker::from_word(other) {
@@ -175,6 +177,17 @@ fn exercise(mut words: lexopt::Parser) -> Result<(), Error> {
     let name =
         name.ok_or_else(|| Error::Usage("exercise needs a name: darma exercise --list".into()))?;
     exercise::run(&name, count)
+}
+
+fn probe(mut words: lexopt::Parser) -> Result<(), Error> {
+    let usage = || Error::Usage("probe needs a hexadecimal address, as 0xf0000000".into());
+    let text = words.next()?.ok_or_else(usage)?;
+    let Value(text) = text else {
+        return Err(text.unexpected().into());
+    };
+    let text = text.string()?;
+    let digits = text.strip_prefix("0x").unwrap_or(&text);
+    exercise::probe(u64::from_str_radix(digits, 16).map_err(|_| usage())?)
 }
 
 fn load(words: lexopt::Parser) -> Result<(), Error> {

@@ -89,7 +89,7 @@ impl View {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// As a page of text, 80 columns.
+    /// As a page of text; the table of tasks is 103 columns wide.
     pub fn text(&self) -> String {
         let mut page = String::new();
         // Writing to a String cannot fail.
