@@ -1,2 +1,44 @@
-#![no_std]
 //! The nanokernel: reads facts, asks policy, applies the answer.
+//!
+//! It boots first, divides the machine, starts the RTOS, and then runs the GPOS as what the
+//! processor does when no task has anything to do. See ARCHITECTURE.md for the life of a boot, an
+//! exit, an interrupt and a crash.
+//!
+//! An application is a binary crate that declares its tasks and invokes [`application!`].
+#![no_std]
+
+mod boot;
+mod device_interrupts;
+mod fatal;
+mod gpos;
+mod heap;
+mod host;
+mod once;
+mod report;
+
+pub use boot::start;
+
+use darma_rtos::Task;
+
+/// What an application brings: its name and its tasks.
+#[derive(Clone, Copy, Debug)]
+pub struct Application {
+    /// Shown in reports.
+    pub name: &'static str,
+    /// At most 16 tasks.
+    pub tasks: &'static [Task],
+}
+
+/// Makes the binary crate a bootable image that runs the given [`Application`].
+#[macro_export]
+macro_rules! application {
+    ($application:expr) => {
+        /// Called by the boot assembly, once, with the loader's start information.
+        #[unsafe(no_mangle)]
+        extern "C" fn darma_boot(start_info: u64) -> ! {
+            static APPLICATION: $crate::Application = $application;
+            // SAFETY: this is the call from the boot assembly (BOOT-ONCE).
+            unsafe { $crate::start(&APPLICATION, start_info) }
+        }
+    };
+}

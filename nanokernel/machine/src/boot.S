@@ -110,3 +110,4 @@ boot_pd:    .skip 16384
 boot_stack: .skip 65536
     .globl boot_stack_top
 boot_stack_top:
+    .text

@@ -17,7 +17,10 @@ unsafe extern "C" {
 
 /// The physical span of the whole image, zero-initialised data included: `[start, end)`.
 pub fn image_span() -> (HostPhys, HostPhys) {
-    (HostPhys((&raw const image_start) as u64), HostPhys((&raw const image_end) as u64))
+    (
+        HostPhys((&raw const image_start) as u64),
+        HostPhys((&raw const image_end) as u64),
+    )
 }
 
 /// Bytes of machine code in the image.

@@ -32,7 +32,10 @@ pub fn update(state: u32, bytes: &[u8]) -> u32 {
                  options(pure, nomem, nostack, preserves_flags));
         }
     }
-    #[allow(clippy::cast_possible_truncation, reason = "the upper half is zero by definition")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "the upper half is zero by definition"
+    )]
     let low = crc as u32;
     low
 }

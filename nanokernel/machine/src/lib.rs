@@ -17,3 +17,9 @@ pub mod pci;
 pub mod port;
 pub mod pvh;
 pub mod time;
+
+use core::sync::atomic::AtomicU8;
+
+/// Set by an interrupt handler that leaves work for the main loop; read as the last thing before
+/// the guest is entered, and cleared by the main loop before it looks for that work.
+pub static ATTENTION: AtomicU8 = AtomicU8::new(0);

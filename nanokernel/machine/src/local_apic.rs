@@ -75,7 +75,11 @@ impl LocalApic {
     /// This processor's APIC ID, which is what interrupt messages name as destination.
     pub fn id(&self) -> u32 {
         let id = self.read(ID);
-        if X2APIC.load(Ordering::Relaxed) { id } else { id >> 24 }
+        if X2APIC.load(Ordering::Relaxed) {
+            id
+        } else {
+            id >> 24
+        }
     }
 
     /// Ends the highest interrupt in service.
@@ -114,7 +118,10 @@ impl LocalApic {
     }
 
     #[inline(always)]
-    #[allow(clippy::cast_possible_truncation, reason = "these registers have 32 bits")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "these registers have 32 bits"
+    )]
     fn read(&self, register: u32) -> u32 {
         if X2APIC.load(Ordering::Relaxed) {
             // SAFETY: as in `write`.
@@ -141,5 +148,7 @@ pub fn priority_class() -> u8 {
 #[inline(always)]
 pub fn set_priority_class(class: u8) {
     // SAFETY: CR8 only delays interrupts. No `nomem`: memory accesses stay on their side of it.
-    unsafe { asm!("mov cr8, {}", in(reg) u64::from(class & 0xf), options(nostack, preserves_flags)) };
+    unsafe {
+        asm!("mov cr8, {}", in(reg) u64::from(class & 0xf), options(nostack, preserves_flags))
+    };
 }

@@ -36,7 +36,10 @@ pub unsafe fn read(port: u16, width: Width) -> u32 {
 /// # Safety
 /// As [`read`]; and the write must not make a device reach memory that is not its owner's
 /// (invariant `DEVICE-DMA`).
-#[allow(clippy::cast_possible_truncation, reason = "the width says how many bytes are meant")]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "the width says how many bytes are meant"
+)]
 pub unsafe fn write(port: u16, width: Width, value: u32) {
     // SAFETY: DEVICE-OWNER and DEVICE-DMA, promised by the caller.
     unsafe {

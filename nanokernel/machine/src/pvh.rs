@@ -44,8 +44,7 @@ impl StartInfo {
             }
             let modules = read_u32(at.0 + 12);
             let list = read_u64(at.0 + 16);
-            let module =
-                (modules > 0).then(|| (HostPhys(read_u64(list)), read_u64(list + 8)));
+            let module = (modules > 0).then(|| (HostPhys(read_u64(list)), read_u64(list + 8)));
             Some(Self {
                 module,
                 rsdp: HostPhys(read_u64(at.0 + 32)),
@@ -62,7 +61,11 @@ impl StartInfo {
             let at = map + index * MEMORY_MAP_ENTRY;
             // SAFETY: the loader's table, in RAM below 4 GiB (IDENTITY-MAP); `read` checked its owner.
             unsafe {
-                MapEntry { base: read_u64(at), size: read_u64(at + 8), kind: read_u32(at + 16) }
+                MapEntry {
+                    base: read_u64(at),
+                    size: read_u64(at + 8),
+                    kind: read_u32(at + 16),
+                }
             }
         })
     }

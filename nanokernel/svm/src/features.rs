@@ -71,5 +71,8 @@ pub unsafe fn enable(host_save: u64) -> Result<Features, Unsupported> {
         efer.write(value | 1 << 12);
         Msr::new(VM_HSAVE_PA).write(host_save);
     }
-    Ok(Features { next_rip: svm.edx & (1 << 3) != 0, asids: svm.ebx })
+    Ok(Features {
+        next_rip: svm.edx & (1 << 3) != 0,
+        asids: svm.ebx,
+    })
 }

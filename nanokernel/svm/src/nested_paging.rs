@@ -39,7 +39,10 @@ pub struct NestedTables<const N: usize> {
 impl<const N: usize> NestedTables<N> {
     /// Empty tables: the guest reaches nothing.
     pub const fn new() -> Self {
-        Self { tables: [[0; 512]; N], used: 1 }
+        Self {
+            tables: [[0; 512]; N],
+            used: 1,
+        }
     }
 
     /// Physical address of the root, for the control block.
@@ -56,8 +59,21 @@ impl<const N: usize> NestedTables<N> {
     ///
     /// # Errors
     /// [`PoolExhausted`]; what was mapped before the failure stays.
-    pub fn map(&mut self, guest: GuestPhys, host: HostPhys, len: u64, kind: Kind) -> Result<(), PoolExhausted> {
-        let bits = PRESENT | WRITABLE | USER | if kind == Kind::Device { CACHE_DISABLE } else { 0 };
+    pub fn map(
+        &mut self,
+        guest: GuestPhys,
+        host: HostPhys,
+        len: u64,
+        kind: Kind,
+    ) -> Result<(), PoolExhausted> {
+        let bits = PRESENT
+            | WRITABLE
+            | USER
+            | if kind == Kind::Device {
+                CACHE_DISABLE
+            } else {
+                0
+            };
         self.set(guest.0, len, Some((host.0, bits)))
     }
 
@@ -69,7 +85,12 @@ impl<const N: usize> NestedTables<N> {
         self.set(guest.0, len, None)
     }
 
-    fn set(&mut self, guest: u64, len: u64, target: Option<(u64, u64)>) -> Result<(), PoolExhausted> {
+    fn set(
+        &mut self,
+        guest: u64,
+        len: u64,
+        target: Option<(u64, u64)>,
+    ) -> Result<(), PoolExhausted> {
         let mut done = 0;
         while done < len {
             let at = guest + done;
@@ -78,7 +99,13 @@ impl<const N: usize> NestedTables<N> {
                     && len - done >= size
                     && target.is_none_or(|(host, _)| (host + done) % size == 0)
             };
-            let level = if aligned(1 << 30) { 2 } else if aligned(2 << 20) { 1 } else { 0 };
+            let level = if aligned(1 << 30) {
+                2
+            } else if aligned(2 << 20) {
+                1
+            } else {
+                0
+            };
             let size = PAGE << (9 * level);
             let entry = target.map_or(0, |(host, bits)| {
                 (host + done) | bits | if level > 0 { LARGE } else { 0 }
@@ -103,7 +130,11 @@ impl<const N: usize> NestedTables<N> {
             } else if current & LARGE != 0 {
                 let fresh = self.allocate()?;
                 let step = PAGE << (9 * (above - 1));
-                let keep = if above - 1 > 0 { current & !ADDRESS } else { current & !ADDRESS & !LARGE };
+                let keep = if above - 1 > 0 {
+                    current & !ADDRESS
+                } else {
+                    current & !ADDRESS & !LARGE
+                };
                 let base = current & ADDRESS;
                 for (slot, number) in self.tables[fresh].iter_mut().zip(0u64..) {
                     *slot = (base + number * step) | keep;
@@ -130,7 +161,10 @@ impl<const N: usize> NestedTables<N> {
         self.tables[table].as_ptr() as u64
     }
 
-    #[allow(clippy::cast_possible_truncation, reason = "the pool is smaller than 4 GiB")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "the pool is smaller than 4 GiB"
+    )]
     fn number(&self, address: u64) -> usize {
         ((address - self.root().0) / PAGE) as usize
     }
@@ -172,7 +206,9 @@ mod tests {
     #[test]
     fn an_identity_map_with_a_hole_reaches_all_but_the_hole() {
         let mut tables = Box::new(NestedTables::<16>::new());
-        tables.map(GuestPhys(0), HostPhys(0), 4 << 30, Kind::Ram).unwrap();
+        tables
+            .map(GuestPhys(0), HostPhys(0), 4 << 30, Kind::Ram)
+            .unwrap();
         tables.unmap(GuestPhys(0xfee0_0000), 0x1000).unwrap();
         assert_eq!(walk(&tables, 0xfee0_0123), None);
         assert_eq!(walk(&tables, 0xfee0_1000), Some(0xfee0_1000));
@@ -184,13 +220,23 @@ mod tests {
     #[test]
     fn a_small_pool_says_so() {
         let mut tables = Box::new(NestedTables::<2>::new());
-        assert_eq!(tables.map(GuestPhys(0), HostPhys(0), 0x1000, Kind::Ram), Err(PoolExhausted));
+        assert_eq!(
+            tables.map(GuestPhys(0), HostPhys(0), 0x1000, Kind::Ram),
+            Err(PoolExhausted)
+        );
     }
 
     #[test]
     fn a_range_may_be_mapped_elsewhere() {
         let mut tables = Box::new(NestedTables::<8>::new());
-        tables.map(GuestPhys(0xf000_0000), HostPhys(0x1020_0000), 4 << 20, Kind::Ram).unwrap();
+        tables
+            .map(
+                GuestPhys(0xf000_0000),
+                HostPhys(0x1020_0000),
+                4 << 20,
+                Kind::Ram,
+            )
+            .unwrap();
         assert_eq!(walk(&tables, 0xf030_0042), Some(0x1050_0042));
     }
 }

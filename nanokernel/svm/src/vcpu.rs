@@ -16,7 +16,12 @@ use darma_abi::units::{Cycles, GuestPhys, GuestVirt, HostPhys, Vector};
 core::arch::global_asm!(include_str!("enter.S"));
 
 unsafe extern "C" {
-    fn svm_enter(registers: *mut GuestRegisters, vmcb: u64, attention: *const u8, stamps: *mut Stamps) -> u32;
+    fn svm_enter(
+        registers: *mut GuestRegisters,
+        vmcb: u64,
+        attention: *const u8,
+        stamps: *mut Stamps,
+    ) -> u32;
 }
 
 const INTERCEPT_INTR: u32 = 1 << 0;
@@ -105,7 +110,10 @@ pub struct SegmentState {
 
 /// Everything the processor holds of a stopped guest, except FPU state.
 #[derive(Clone, Copy, Debug, Default)]
-#[allow(missing_docs, reason = "the fields are the registers they are named after")]
+#[allow(
+    missing_docs,
+    reason = "the fields are the registers they are named after"
+)]
 pub struct FrozenState {
     /// RAX RCX RDX RBX RSP RBP RSI RDI R8..R15: instruction-encoding order.
     pub registers: [u64; 16],
@@ -158,8 +166,20 @@ impl VirtualCpu {
             io_map: IoMap::pass_all(),
             msr_map: MsrMap::intercept_all(),
             host_save: [0; 4096],
-            registers: GuestRegisters { rbx: 0, rcx: 0, rdx: 0, rbp: 0, rsi: 0, rdi: 0, r8_to_r15: [0; 8] },
-            stamps: Stamps { longest_entry: 0, exit_at: 0, longest_exit: 0 },
+            registers: GuestRegisters {
+                rbx: 0,
+                rcx: 0,
+                rdx: 0,
+                rbp: 0,
+                rsi: 0,
+                rdi: 0,
+                r8_to_r15: [0; 8],
+            },
+            stamps: Stamps {
+                longest_entry: 0,
+                exit_at: 0,
+                longest_exit: 0,
+            },
             next_rip_reported: false,
             shadow_at: None,
             flush_next: true,
@@ -173,7 +193,13 @@ impl VirtualCpu {
 
     /// Sets the intercepts and the nested page tables. Ports not named here pass to the machine;
     /// MSRs not named here exit.
-    pub fn set_up(&mut self, features: Features, tables: HostPhys, ports: &[u16], passed_msrs: &[u32]) {
+    pub fn set_up(
+        &mut self,
+        features: Features,
+        tables: HostPhys,
+        ports: &[u16],
+        passed_msrs: &[u32],
+    ) {
         for &port in ports {
             self.io_map.intercept(port);
         }
@@ -213,8 +239,18 @@ impl VirtualCpu {
 
     /// Puts the processor in the state in which a boot loader enters 64-bit Linux.
     pub fn reset_to(&mut self, boot: BootState) {
-        let flat = |selector, attributes| Segment { selector, attributes, limit: u32::MAX, base: 0 };
-        let table = |base, limit| Segment { selector: 0, attributes: 0, limit, base };
+        let flat = |selector, attributes| Segment {
+            selector,
+            attributes,
+            limit: u32::MAX,
+            base: 0,
+        };
+        let table = |base, limit| Segment {
+            selector: 0,
+            attributes: 0,
+            limit,
+            base,
+        };
         let data = flat(0x18, 0xc93);
         let state: &mut State = &mut self.vmcb.state;
         state.es = data;
@@ -225,8 +261,14 @@ impl VirtualCpu {
         state.cs = flat(0x10, 0xa9b);
         state.gdtr = table(boot.gdt.0.0, u32::from(boot.gdt.1));
         state.idtr = table(0, 0);
-        state.ldtr = Segment { attributes: 0x82, ..table(0, 0xffff) };
-        state.tr = Segment { attributes: 0x8b, ..table(0, 0xffff) };
+        state.ldtr = Segment {
+            attributes: 0x82,
+            ..table(0, 0xffff)
+        };
+        state.tr = Segment {
+            attributes: 0x8b,
+            ..table(0, 0xffff)
+        };
         state.cpl = 0;
         state.efer = EFER_SVME | EFER_LMA | EFER_LME;
         state.cr0 = 0x8001_0033;
@@ -248,7 +290,10 @@ impl VirtualCpu {
         state.sysenter_cs = 0;
         state.sysenter_esp = 0;
         state.sysenter_eip = 0;
-        self.registers = GuestRegisters { rsi: boot.boot_params.0, ..GuestRegisters::default() };
+        self.registers = GuestRegisters {
+            rsi: boot.boot_params.0,
+            ..GuestRegisters::default()
+        };
         let control = &mut self.vmcb.control;
         control.event_injection = 0;
         control.exit_interrupt_info = 0;
@@ -259,7 +304,9 @@ impl VirtualCpu {
         self.flush_next = true;
         // SAFETY: VMLOAD reads FS, GS, TR, LDTR and the SYSCALL MSRs from the control block. The
         // host uses none of them (invariant NO-SWAPPED-STATE).
-        unsafe { asm!("vmload rax", in("rax") &raw const self.vmcb, options(nostack, preserves_flags)) };
+        unsafe {
+            asm!("vmload rax", in("rax") &raw const self.vmcb, options(nostack, preserves_flags))
+        };
         reset_fpu();
     }
 
@@ -278,7 +325,14 @@ impl VirtualCpu {
         // SAFETY: the control block is complete after `set_up` and `reset_to`; nested paging keeps
         // the guest away from all memory of the image (PARTITION); `enter.S` restores every host
         // register that Rust relies on, and the guest's FPU state is never touched by the image.
-        let entered = unsafe { svm_enter(&raw mut self.registers, vmcb, attention.as_ptr(), &raw mut self.stamps) };
+        let entered = unsafe {
+            svm_enter(
+                &raw mut self.registers,
+                vmcb,
+                attention.as_ptr(),
+                &raw mut self.stamps,
+            )
+        };
         if entered == 0 {
             return Exit::NotEntered;
         }
@@ -324,7 +378,10 @@ impl VirtualCpu {
 
     /// The longest entry and exit sections with interrupts off so far.
     pub fn longest_sections(&self) -> (Cycles, Cycles) {
-        (Cycles(self.stamps.longest_entry), Cycles(self.stamps.longest_exit))
+        (
+            Cycles(self.stamps.longest_entry),
+            Cycles(self.stamps.longest_exit),
+        )
     }
 
     /// An event is waiting for the next entry, so no other can be injected before it.
@@ -489,13 +546,19 @@ impl VirtualCpu {
 
     /// CS base and attributes in the packed form of APM2 table B-2, and the privilege level.
     pub fn code_segment(&self) -> (u64, u16, u8) {
-        (self.vmcb.state.cs.base, self.vmcb.state.cs.attributes, self.vmcb.state.cpl)
+        (
+            self.vmcb.state.cs.base,
+            self.vmcb.state.cs.attributes,
+            self.vmcb.state.cpl,
+        )
     }
 
     /// Collects the whole state of the stopped guest.
     pub fn freeze(&mut self) -> FrozenState {
         // SAFETY: VMSAVE writes FS, GS, TR, LDTR and the SYSCALL MSRs into this control block.
-        unsafe { asm!("vmsave rax", in("rax") &raw mut self.vmcb, options(nostack, preserves_flags)) };
+        unsafe {
+            asm!("vmsave rax", in("rax") &raw mut self.vmcb, options(nostack, preserves_flags))
+        };
         let state = &self.vmcb.state;
         let segment = |s: &Segment| SegmentState {
             selector: s.selector,
@@ -518,7 +581,10 @@ impl VirtualCpu {
             efer: self.efer(),
             dr6: state.dr6,
             dr7: state.dr7,
-            segments: [&state.es, &state.cs, &state.ss, &state.ds, &state.fs, &state.gs].map(segment),
+            segments: [
+                &state.es, &state.cs, &state.ss, &state.ds, &state.fs, &state.gs,
+            ]
+            .map(segment),
             ldtr: segment(&state.ldtr),
             tr: segment(&state.tr),
             gdtr: segment(&state.gdtr),
@@ -550,7 +616,10 @@ fn redelivery(exit_interrupt_info: u64) -> u64 {
     if wanted { exit_interrupt_info } else { 0 }
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "fields of the exit information")]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "fields of the exit information"
+)]
 fn port_access(info: u64, next_rip: u64) -> PortAccess {
     PortAccess {
         port: (info >> 16) as u16,

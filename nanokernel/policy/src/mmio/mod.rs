@@ -30,4 +30,4 @@ pub use complete::{complete_read, complete_write};
 pub use decode::{Access, Extend, Kind, Target, Unknown, decode};
 pub use length::{Trapped, instruction_length, warm_up};
 pub use registers::{CpuMode, GuestRegs, RegisterPart, Width};
-pub use walk::{GuestPhysRead, Paging, WalkError, translate};
+pub use walk::{GuestPhysRead, Paging, WalkError, read_linear, translate};

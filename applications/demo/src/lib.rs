@@ -1,2 +1,0 @@
-//! Placeholder until the nanokernel links.
-#![no_std]

@@ -1,0 +1,69 @@
+//! The three ways in which the nanokernel itself stops: a machine it cannot use, an exception of
+//! its own, a panic of its own. Each prints what happened and what to do; a test machine then ends.
+
+use core::fmt::Display;
+use darma_machine::exceptions::{ExceptionFrame, fault_address};
+use darma_machine::{console, println};
+
+/// Exit code of a test machine after a boot error (process exit status 2 * 16 + 1).
+const BOOT_ERROR: u8 = 16;
+/// Exit code of a test machine after a bug of the nanokernel's own (process exit status 35).
+const OWN_BUG: u8 = 17;
+
+/// Stops the boot with one line that names the thing and the remedy.
+pub(crate) fn boot_error(what: &dyn Display) -> ! {
+    println!("darma: cannot start: {what}");
+    console::leave_emulator(BOOT_ERROR);
+    halt()
+}
+
+/// Ends a test machine in good order.
+pub(crate) fn leave() -> ! {
+    console::leave_emulator(0);
+    halt()
+}
+
+/// Stops this processor for good; tasks stop as well.
+fn halt() -> ! {
+    loop {
+        x86_64::instructions::interrupts::disable();
+        x86_64::instructions::hlt();
+    }
+}
+
+#[cfg(target_os = "none")]
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    console::echo_to_com1(true);
+    println!("darma: BUG in the nanokernel: {info}");
+    println!("darma: please report this line together with the log above");
+    console::leave_emulator(OWN_BUG);
+    halt()
+}
+
+/// Called by the exception stubs. NMIs are counted by nobody yet and simply end.
+#[unsafe(no_mangle)]
+extern "C" fn darma_host_exception(frame: &ExceptionFrame) {
+    const NMI: u64 = 2;
+    if frame.vector == NMI {
+        return;
+    }
+    console::echo_to_com1(true);
+    println!(
+        "darma: BUG in the nanokernel: exception {} error {:#x} at rip {:#x} rsp {:#x} cr2 {:#x} rflags {:#x}",
+        frame.vector,
+        frame.error,
+        frame.rip,
+        frame.rsp,
+        fault_address(),
+        frame.rflags
+    );
+    for (value, name) in frame.registers.iter().rev().zip([
+        "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "r8", "r9", "r10", "r11", "r12", "r13",
+        "r14", "r15",
+    ]) {
+        println!("darma:   {name:>3} {value:#018x}");
+    }
+    console::leave_emulator(OWN_BUG);
+    halt()
+}

@@ -1,0 +1,1 @@
+//! Report lines on the debug console.

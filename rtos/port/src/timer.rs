@@ -1,0 +1,45 @@
+//! The one physical timer, shared by the tasks' releases and by others who wait for a time.
+//!
+//! The nearest deadline of all is what the local APIC's timer is set to. An expiry that is no
+//! task's sets its bit in [`take_expired`] and the attention flag, which makes the guest leave and
+//! the main loop look; so it costs the tasks nothing but those few instructions.
+
+use crate::kernel::KERNEL;
+use core::sync::atomic::{AtomicU32, Ordering};
+use darma_abi::units::Cycles;
+use darma_machine::irq_off::{self, Section};
+use darma_machine::time;
+
+/// Timers that are not a task's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Waiter {
+    /// The GPOS's virtual timer.
+    Gpos = 0,
+    /// The RAS monitor.
+    Monitor = 1,
+}
+
+static EXPIRED: AtomicU32 = AtomicU32::new(0);
+
+/// Arms `waiter`'s timer for `deadline`, replacing what it waited for; `None` disarms it.
+pub fn arm(waiter: Waiter, deadline: Option<Cycles>) {
+    KERNEL.with(|kernel| {
+        let begin = time::now();
+        kernel.arm_waiter(waiter as usize, deadline.unwrap_or(Cycles(u64::MAX)), begin);
+        irq_off::record(Section::TimerQueue, begin);
+    });
+}
+
+/// Whether `waiter`'s timer expired since the last call.
+pub fn take_expired(waiter: Waiter) -> bool {
+    let bit = 1 << waiter as u32;
+    EXPIRED.load(Ordering::Relaxed) & bit != 0
+        && EXPIRED.fetch_and(!bit, Ordering::Relaxed) & bit != 0
+}
+
+/// Called by the timer's handler for each expiry that is no task's.
+pub(crate) fn note_expiry(waiter: usize) {
+    EXPIRED.fetch_or(1 << waiter, Ordering::Relaxed);
+    darma_machine::ATTENTION.store(1, Ordering::Relaxed);
+}
