@@ -5,8 +5,10 @@
 //! Every function takes facts and gives an answer: no hardware, no allocation, no panic on anything
 //! that the GPOS, the firmware or a file wrote. Time and memory come in as parameters.
 
+pub mod acpi;
 pub mod boot;
 pub mod fields;
 pub mod cpuid;
 pub mod interrupts;
 pub mod mmio;
+pub mod msr;

@@ -69,7 +69,7 @@ pub enum ApicEffect {
     NmiSelf,
     /// [`VirtualApic::deadline`] may have changed.
     TimerChanged,
-    /// The register page appeared, vanished or gave way to MSRs.
+    /// The register page appeared, vanished or gave way to MSRs. Switching off disarms the timer.
     ModeChanged,
 }
 

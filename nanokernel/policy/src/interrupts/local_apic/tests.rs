@@ -322,6 +322,55 @@ fn a_calibrating_kernel_sees_the_bus_run_at_the_rate_of_the_counter() {
     );
 }
 
+/// The accesses of Linux 6.1 from taking x2APIC mode to its first tick, in their order.
+#[test]
+fn a_booting_linux_meets_no_fault_no_error_and_no_stale_interrupt() {
+    let mut apic = fresh();
+    let write = |apic: &mut VirtualApic, msr, value| {
+        assert!(
+            apic.write_msr(msr, value, NOW).is_ok(),
+            "{msr:#x} {value:#x}"
+        );
+    };
+    let read = |apic: &VirtualApic, msr| apic.read_msr(msr, NOW).expect("readable");
+    let base = read(&apic, MSR_APIC_BASE);
+    write(&mut apic, MSR_APIC_BASE, base | 0xc00);
+    assert_eq!(read(&apic, 0x803) >> 16 & 0xff, 5);
+    // Everything masked first.
+    for entry in [0x837, 0x832, 0x835, 0x836, 0x834, 0x833] {
+        let value = read(&apic, entry);
+        write(&mut apic, entry, value | 0x1_0000);
+    }
+    write(&mut apic, 0x828, 0);
+    assert_eq!(read(&apic, 0x828), 0);
+    let spurious = read(&apic, 0x80f);
+    write(&mut apic, 0x80f, spurious & !0x100);
+    assert_eq!((read(&apic, 0x802), read(&apic, 0x80d)), (0, 1));
+    write(&mut apic, 0x808, 0x10);
+    for word in 0..8 {
+        assert_eq!(
+            (read(&apic, 0x810 + word), read(&apic, 0x820 + word)),
+            (0, 0)
+        );
+    }
+    write(&mut apic, 0x80f, 0x1ff);
+    write(&mut apic, 0x834, 0x400);
+    write(&mut apic, 0x835, 0x1_0700);
+    write(&mut apic, 0x836, 0x400);
+    write(&mut apic, 0x837, 0xfe);
+    write(&mut apic, 0x828, 0);
+    assert_eq!(read(&apic, 0x828), 0);
+    write(&mut apic, 0x832, 0x4_00ec);
+    write(&mut apic, MSR_TSC_DEADLINE, NOW.0 + 1_000_000);
+    assert!(!apic.advance(Cycles(NOW.0 + 999_999)));
+    assert!(apic.advance(Cycles(NOW.0 + 1_000_000)));
+    assert_eq!(apic.pending(), Some(Vector(0xec)));
+    assert!(apic.accept(Vector(0xec)));
+    write(&mut apic, 0x80b, 0);
+    assert_eq!(apic.requested(), None);
+    assert_eq!(apic.counters(), ApicCounters::default());
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     WriteMmio(u32, u32),
