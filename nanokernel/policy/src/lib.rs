@@ -7,8 +7,9 @@
 
 pub mod acpi;
 pub mod boot;
-pub mod fields;
 pub mod cpuid;
+pub mod devices;
+pub mod fields;
 pub mod interrupts;
 pub mod mmio;
 pub mod msr;
