@@ -1,0 +1,22 @@
+//! The devices that the GPOS sees: what of the real ones it may program, and the ones that are ours.
+//!
+//! - [`functions`]: what stands on the PCI buses at start-up;
+//! - [`pci_config`]: the GPOS's view of configuration space, access by access;
+//! - [`message`] and [`msix`]: interrupts by message, translated so that none reaches a vector,
+//!   a processor or a delivery mode that is not the GPOS's;
+//! - [`virtual_pci`]: our own functions, the panic notifier and the shared-memory device;
+//! - [`power`]: port writes that would reset or switch off the machine;
+//! - [`ranges`]: the address arithmetic under them.
+//!
+//! Everything here decides and nothing touches hardware: an access gives an act, which the caller
+//! performs. Everything the GPOS writes is an allegation. Concurrency: state of one vCPU, used by
+//! its exit handling only, interrupts on. Specification: PCI Local Bus 3.0, chapter 6.
+
+pub mod functions;
+pub mod message;
+pub mod msix;
+pub mod pci_config;
+pub mod power;
+pub mod ranges;
+pub mod virtual_pci;
+
