@@ -5,20 +5,12 @@
 
 use std::path::{Path, PathBuf};
 
-/// The root of the source tree.
-///
-/// Cargo names the crate's folder at run time; the path from build time serves when the program
-/// is started by hand.
+/// The root of the source tree, known since this program was compiled from it: whoever starts it,
+/// from wherever, means the same tree.
 #[must_use]
 pub fn root() -> PathBuf {
-    let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-    // A test of another crate of this workspace may call us, so look for the root upwards
-    // instead of assuming our own depth.
-    manifest
-        .ancestors()
-        .find(|folder| folder.join("xtask/Cargo.toml").is_file())
-        .map_or_else(|| manifest.clone(), Path::to_path_buf)
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest).to_path_buf()
 }
 
 /// The folder for everything fetched, built and written by the entry point.
