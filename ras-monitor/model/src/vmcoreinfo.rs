@@ -19,8 +19,9 @@ use darma_abi::units::{GuestPhys, GuestVirt};
 /// The most text there can be: the kernel gives it one page.
 pub const TEXT_MAX: usize = PAGE_BYTES;
 
-/// Name size 11, any description size, type 0, "VMCOREINFO\0" padded to a multiple of four.
-const HEADER_BYTES: usize = 24;
+/// Bytes before the text: name size 11, any text size, type 0, then "VMCOREINFO\0" padded to a
+/// multiple of four.
+pub const HEADER_BYTES: usize = 24;
 const NAME_SIZE: [u8; 4] = [11, 0, 0, 0];
 const NAME: &[u8] = b"VMCOREINFO\0\0";
 
@@ -118,6 +119,12 @@ fn note_at(memory: &impl GuestMemory, at: GuestPhys) -> Option<Note> {
 }
 
 impl Note {
+    /// Where the note's header begins. Whoever has done with a dead kernel overwrites these
+    /// [`HEADER_BYTES`] bytes, so that its successor in the same memory is not mistaken for it.
+    pub const fn header(&self) -> GuestPhys {
+        GuestPhys(self.text.0.saturating_sub(24))
+    }
+
     /// Copies the text into `buffer`. `None` if memory or buffer end before it does, or if it does
     /// not begin as the kernel's text does (a note's header alone proves little).
     pub fn read<'a>(
@@ -295,7 +302,13 @@ mod tests {
         let mut memory = Flat(vec![0; 8 * PAGE_BYTES]);
         memory.put(PAGE_BYTES, &note(TEXT));
         memory.put(5 * PAGE_BYTES, &note(TEXT));
-        assert_eq!(scan_all(&memory, 2).len(), 2);
+        let found = scan_all(&memory, 2);
+        assert_eq!(found.len(), 2);
+        for note in found {
+            let header = usize::try_from(note.header().0).expect("small");
+            memory.put(header, &[0; HEADER_BYTES]);
+        }
+        assert_eq!(scan_all(&memory, 2), []);
     }
 
     #[test]
