@@ -5,12 +5,11 @@
 //!
 //! 1. `paths`, `terminal`, `process`: this program's surroundings.
 //! 2. `debian`, `toolchain`, `kernels`: what has to be there.
-//! 3. `cpio`, `bzimage`, `modules`, `initramfs`, `ramdisk`: archives, as functions of their content.
+//! 3. `cpio`, `modules`, `initramfs`, `ramdisk`: archives, as functions of their content.
 //! 4. `image`, `shim`, `fault_module`, `prepare`: what is built.
-//! 5. `qemu`, `session`, `standalone`: the machine, and a run of it.
+//! 5. `qemu`, `session`, `standalone`, `log_compare`: the machine, and a run of it.
 //! 6. `checks`, `run`: what commands do beyond that.
 
-pub mod bzimage;
 pub mod checks;
 pub mod cpio;
 pub mod debian;
@@ -18,6 +17,7 @@ pub mod fault_module;
 pub mod image;
 pub mod initramfs;
 pub mod kernels;
+pub mod log_compare;
 pub mod modules;
 pub mod paths;
 pub mod prepare;

@@ -4,14 +4,20 @@
 //! A `newc` archive that ordinary tools list: `darma.conf` (`key = value` lines), `cmdline` (one
 //! line), `kernel` (the bzImage as shipped), `initrd`, and last `checksums`, a line
 //! `<8 hex digits>  <name>` per file with its CRC-32C, verified at each reload.
+//!
+//! What is written here is read back with the nanokernel's own parsers (`darma_policy::boot`), so that
+//! whatever it would refuse is refused before the machine is started, in the same words.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use darma_policy::boot::bzimage::BzImage;
+use darma_policy::boot::config::Config;
+use darma_policy::boot::ramdisk::RamDisk;
 
-use crate::{bzimage, cpio, paths};
+use crate::{cpio, paths};
 
 /// What an image is made of.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +28,7 @@ pub struct Parts {
     pub command_line: String,
     /// The bzImage.
     pub kernel: Vec<u8>,
-    /// The initial RAM file system; may be empty.
+    /// The initial RAM file system.
     pub initrd: Vec<u8>,
 }
 
@@ -38,11 +44,11 @@ impl Parts {
             configuration: Vec::new(),
             command_line: command_line.to_owned(),
             kernel: read(kernel).context("--kernel")?,
-            initrd: initrd
-                .map(read)
-                .transpose()
-                .context("--initrd")?
-                .unwrap_or_default(),
+            initrd: match initrd {
+                Some(file) => read(file).context("--initrd")?,
+                // The nanokernel wants one; an archive of nothing is what the kernel takes for none.
+                None => cpio::Writer::new().finish()?,
+            },
         })
     }
 
@@ -59,7 +65,7 @@ impl Parts {
 /// # Errors
 /// A part that the nanokernel would refuse: named here, with the remedy.
 pub fn build(parts: &Parts) -> Result<Vec<u8>> {
-    let header = bzimage::parse(&parts.kernel).context("the kernel cannot be started")?;
+    let header = BzImage::parse(&parts.kernel)?;
     let line = &parts.command_line;
     ensure!(
         !line.contains(['\n', '\0']),
@@ -80,6 +86,7 @@ pub fn build(parts: &Parts) -> Result<Vec<u8>> {
         );
         writeln!(configuration, "{key} = {value}")?;
     }
+    Config::parse(configuration.as_bytes()).map_err(|error| anyhow!("{error}"))?;
     let line = format!("{line}\n");
     let files: [(&str, &[u8]); 4] = [
         ("darma.conf", configuration.as_bytes()),
@@ -94,7 +101,9 @@ pub fn build(parts: &Parts) -> Result<Vec<u8>> {
         writeln!(checksums, "{:08x}  {name}", crc32c::crc32c(data))?;
     }
     writer.file("checksums", 0o644, checksums.as_bytes())?;
-    writer.finish()
+    let image = writer.finish()?;
+    RamDisk::parse(&image).map_err(|error| anyhow!("{error}"))?;
+    Ok(image)
 }
 
 /// Room kept in the command line for what the nanokernel appends, in bytes.
@@ -115,28 +124,48 @@ pub fn store(parts: &Parts, name: &str) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::{Parts, build};
-    use crate::bzimage::tests::header;
     use crate::cpio;
+
+    /// The smallest kernel that passes: one set-up sector and one of code.
+    fn kernel(version: u16) -> Vec<u8> {
+        let mut file = vec![0_u8; 1024 + 64];
+        let fields: [(usize, &[u8]); 10] = [
+            (0x1f1, &[1]),
+            (0x1f4, &4_u32.to_le_bytes()),
+            (0x1fe, &[0x55, 0xaa, 0xeb, 0x6a]),
+            (0x202, b"HdrS"),
+            (0x206, &version.to_le_bytes()),
+            (0x230, &0x20_0000_u32.to_le_bytes()),
+            (0x234, &[1]),
+            (0x236, &[1, 0]),
+            (0x238, &2047_u32.to_le_bytes()),
+            (0x260, &0x10_0000_u32.to_le_bytes()),
+        ];
+        for (at, bytes) in fields {
+            file[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        file
+    }
 
     fn parts(command_line: &str) -> Parts {
         Parts {
             configuration: Vec::new(),
             command_line: command_line.into(),
-            kernel: header(0x20f, 1, 2047),
+            kernel: kernel(0x20f),
             initrd: b"initrd".to_vec(),
         }
     }
 
     #[test]
     fn files_stand_in_the_agreed_order_with_their_checksums_last() {
-        let image = build(&parts("console=ttyS0").with("disk", "00:05.0")).expect("sound parts");
+        let image = build(&parts("console=ttyS0").with("dump.size", "64M")).expect("sound parts");
         let files = cpio::list(&image).expect("own output");
         let names: Vec<_> = files.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(
             names,
             ["darma.conf", "cmdline", "kernel", "initrd", "checksums"]
         );
-        assert_eq!(files[0].1, b"disk = 00:05.0\n");
+        assert_eq!(files[0].1, b"dump.size = 64M\n");
         assert_eq!(files[1].1, b"console=ttyS0\n");
         let checksums = String::from_utf8_lossy(files[4].1);
         assert!(checksums.contains(&format!("{:08x}  initrd\n", crc32c::crc32c(b"initrd"))));
@@ -163,6 +192,28 @@ mod tests {
 
     #[test]
     fn a_configuration_entry_cannot_smuggle_in_another() {
-        assert!(build(&parts("a").with("key", "1\nother = 2")).is_err());
+        assert!(build(&parts("a").with("dump.size", "1M\nlog.level = debug")).is_err());
+    }
+
+    #[test]
+    fn what_the_nanokernel_would_refuse_is_refused_here() {
+        let misspelt = build(&parts("a").with("dump.sise", "64M")).expect_err("unknown key");
+        assert!(misspelt.to_string().contains("dump.sise"), "{misspelt}");
+        let mut old = parts("a");
+        old.kernel = kernel(0x20a);
+        assert!(
+            build(&old)
+                .expect_err("too old")
+                .to_string()
+                .contains("2.10")
+        );
+        let mut elf = parts("a");
+        elf.kernel = b"\x7fELF".to_vec();
+        assert!(
+            build(&elf)
+                .expect_err("no bzImage")
+                .to_string()
+                .contains("vmlinuz")
+        );
     }
 }

@@ -34,10 +34,7 @@ const LEAST_MIB: u64 = 96;
 /// # Errors
 /// A part that cannot work (named with its remedy), or QEMU failed.
 pub fn interactive(options: &Options) -> Result<()> {
-    let mut parts = Parts::read(&options.kernel, options.initrd.as_deref(), &options.append)?;
-    for disk in &options.disks {
-        parts = parts.with("pci", disk.bus.function());
-    }
+    let parts = Parts::read(&options.kernel, options.initrd.as_deref(), &options.append)?;
     let module = ramdisk::store(&parts, "run")?;
     require_memory(options.memory_mib, std::fs::metadata(&module)?.len())?;
     let image = image::build(image::APPLICATION, crate::toolchain::Choice::Auto)?;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::prepare::LinuxFiles;
 use crate::qemu::{Clock, Disk, Machine, OnReset};
@@ -79,4 +79,42 @@ pub fn console(
         _ => None,
     })?;
     Ok(lines)
+}
+
+/// Measures how long a full restart of the machine takes: from Linux's request to reset, through
+/// firmware and kernel, to user space again. In virtual ns under [`Clock::Instructions`], where the
+/// emulated time-stamp counter counts nanoseconds and a reset does not clear it; in units of the
+/// host's counter otherwise.
+///
+/// The payload's script `reboot-timing` prints `DARMA-TSC <n>` and restarts the machine.
+///
+/// # Errors
+/// Two stamps did not appear within `limit` of wall time, or the counter went backwards.
+pub fn restart_ticks(
+    files: &LinuxFiles,
+    options: &Options,
+    name: &str,
+    limit: Duration,
+) -> Result<u64> {
+    let options = Options {
+        append: "console=ttyS0 darma.script=reboot-timing".into(),
+        on_reset: OnReset::Restart,
+        ..options.clone()
+    };
+    let mut session = start(files, &options, name)?;
+    let mut before = None;
+    let ticks = session.wait_for("second time stamp", limit, |event| {
+        let Event::Console(line) = event else {
+            return None;
+        };
+        let stamp: u64 = line.trim().strip_prefix("DARMA-TSC ")?.parse().ok()?;
+        match before {
+            None => {
+                before = Some(stamp);
+                None
+            }
+            Some(before) => Some(stamp.checked_sub(before)),
+        }
+    })?;
+    ticks.context("the time-stamp counter went backwards over the machine's restart")
 }
