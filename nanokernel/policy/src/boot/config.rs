@@ -152,6 +152,7 @@ pub enum ConfigProblem<'a> {
     },
 }
 
+/// One line each: what comes from the file is escaped.
 impl fmt::Display for ConfigError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "darma.conf, line {}: ", self.line)?;
@@ -161,7 +162,7 @@ impl fmt::Display for ConfigError<'_> {
                 f.write_str("not 'key = value': add the '=' or make it a comment with '#'")
             }
             ConfigProblem::UnknownKey(key) => {
-                write!(f, "unknown key '{key}': use one of ")?;
+                write!(f, "unknown key '{}': use one of ", key.escape_default())?;
                 for (index, known) in Key::ALL.iter().enumerate() {
                     write!(f, "{}{}", if index == 0 { "" } else { ", " }, known.name())?;
                 }
@@ -173,7 +174,7 @@ impl fmt::Display for ConfigError<'_> {
                 value,
                 allowed,
             } => {
-                write!(f, "{key} = '{value}': use {allowed}")
+                write!(f, "{key} = '{}': use {allowed}", value.escape_default())
             }
         }
     }
@@ -388,6 +389,7 @@ mod tests {
                 "log.level = info\nlog.level = warn",
                 "line 2: 'log.level' was set before",
             ),
+            ("log.level = a\rb", "log.level = 'a\\rb': use"),
             ("hello", "line 1: not 'key = value'"),
         ] {
             let error = Config::parse(text.as_bytes()).unwrap_err().to_string();

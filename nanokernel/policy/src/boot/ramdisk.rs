@@ -88,6 +88,7 @@ pub enum RamDiskError<'a> {
     Missing(ImageFile),
 }
 
+/// One line each: names come from the image and are escaped.
 impl fmt::Display for RamDiskError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -96,11 +97,13 @@ impl fmt::Display for RamDiskError<'_> {
             ),
             Self::BadMagic { after, offset } => write!(
                 f,
-                "RAM-disk image: no cpio header at offset {offset}, after '{after}': the image is damaged, make it again"
+                "RAM-disk image: no cpio header at offset {offset}, after '{}': the image is damaged, make it again",
+                after.escape_default()
             ),
             Self::Truncated { file, offset, size } => write!(
                 f,
-                "RAM-disk image: truncated in {file} at offset {offset} (the image has {size} bytes): copy it whole or make it again"
+                "RAM-disk image: truncated in {} at offset {offset} (the image has {size} bytes): copy it whole or make it again",
+                file.escape_default()
             ),
             Self::BadHexField { offset } => write!(
                 f,
@@ -245,7 +248,7 @@ impl<'a> Cursor<'a> {
                 },
             });
         }
-        let header = self.take(HEADER_SIZE, "a file's header")?;
+        let header = self.take(HEADER_SIZE, "the header of a file")?;
         let name_size = hex_field(header, NAME_SIZE_FIELD, start)?;
         let data_size = hex_field(header, FILE_SIZE_FIELD, start)?;
 
@@ -253,7 +256,7 @@ impl<'a> Cursor<'a> {
         let bad_name = RamDiskError::BadName {
             offset: name_offset,
         };
-        let [name @ .., 0] = self.take(name_size, "a file's name")? else {
+        let [name @ .., 0] = self.take(name_size, "the name of a file")? else {
             return Err(bad_name);
         };
         let name = core::str::from_utf8(name).map_err(|_| bad_name)?;
@@ -413,6 +416,17 @@ pub(crate) mod tests {
         assert_eq!(
             RamDisk::parse(&twice),
             Err(RamDiskError::Duplicate(ImageFile::Kernel))
+        );
+    }
+
+    #[test]
+    fn an_error_is_one_line_whatever_a_file_is_called() {
+        let mut image = archive(&[("two\nlines\x1b[2J", b"data")]);
+        image.truncate(HEADER_SIZE + 14 + 2);
+        let text = format!("{}", RamDisk::parse(&image).unwrap_err());
+        assert!(
+            text.contains("truncated in two\\nlines\\u{1b}[2J at"),
+            "{text}"
         );
     }
 
