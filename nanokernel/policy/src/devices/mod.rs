@@ -1,6 +1,6 @@
 //! The devices that the GPOS sees: what of the real ones it may program, and the ones that are ours.
 //!
-//! - [`functions`]: what stands on the PCI buses at start-up;
+//! - [`mod@enumerate`] and [`functions`]: what stands on the PCI buses at start-up;
 //! - [`pci_config`]: the GPOS's view of configuration space, access by access;
 //! - [`message`] and [`msix`]: interrupts by message, translated so that none reaches a vector,
 //!   a processor or a delivery mode that is not the GPOS's;
@@ -12,6 +12,8 @@
 //! performs. Everything the GPOS writes is an allegation. Concurrency: state of one vCPU, used by
 //! its exit handling only, interrupts on. Specification: PCI Local Bus 3.0, chapter 6.
 
+pub mod enumerate;
+mod function_view;
 pub mod functions;
 pub mod message;
 pub mod msix;
@@ -20,3 +22,5 @@ pub mod power;
 pub mod ranges;
 pub mod virtual_pci;
 
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@ use crate::mmio::Width;
 
 use super::functions::FunctionFacts;
 use super::message::{GuestMessage, Processor, VectorAllocator, translate};
-use super::pci_config::{BarMoved, table_span};
+use super::pci_config::BarMoved;
 use super::ranges::Span;
 
 /// Shadow entries of all tables together.
@@ -120,7 +120,8 @@ impl MsixTables {
             let Some(memory) = bar.and_then(|bar| bar.memory()) else {
                 continue;
             };
-            let place = table_span(facts, &msix)
+            let place = facts
+                .msix_table()
                 .filter(|place| memory.contains(*place))
                 .ok_or(UnguardedTable(function))?;
             let first = found.pool.len();
