@@ -102,7 +102,7 @@ impl Trapped {
 /// The length in bytes of the instruction that starts `bytes` and is expected to be `trapped`.
 ///
 /// # Errors
-/// [`Unknown::Undecodable`] if the bytes are no instruction, [`Unknown::AnotherAddress`] never,
+/// [`Unknown::Undecodable`] if the bytes are no instruction,
 /// [`Unknown::Unsupported`] if another instruction stands there.
 pub fn instruction_length(bytes: &[u8], mode: CpuMode, trapped: Trapped) -> Result<u8, Unknown> {
     let (instruction, length) = instruction(bytes, mode, 0).ok_or(Unknown::Undecodable)?;
