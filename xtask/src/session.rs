@@ -9,7 +9,7 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -88,8 +88,11 @@ impl Session {
         let errors = folder.join("qemu.log");
         let file =
             File::create(&errors).with_context(|| format!("cannot write {}", errors.display()))?;
-        let child = machine
-            .command()
+        // A signal that ends this program runs no destructors: the kernel ends QEMU then (setpriv
+        // is of util-linux, which every Debian has, and becomes QEMU, so the process is the same).
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", PROGRAM])
+            .args(machine.arguments())
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)
