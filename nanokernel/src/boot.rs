@@ -4,30 +4,64 @@
 //! RTOS, and only then the GPOS: from here on the tasks run whatever happens below. Every error up
 //! to that point ends in one line that names the thing and the remedy.
 
+use crate::facts::{Acpi, Buses, FirmwareMemory};
 use crate::fatal::boot_error;
-use crate::{Application, device_interrupts, heap, host};
-use darma_abi::units::{HostPhys, Vector};
+use crate::gpos::{Devices, Gpos, Images, Loader, Machine, NESTED_TABLES, checksum, msr_facts};
+use crate::host::{Host, detector};
+use crate::once::Once;
+use crate::ras::Ras;
+use crate::status::Status;
+use crate::{Application, device_interrupts, heap};
+use darma_abi::shared::REGION_BYTES;
+use darma_abi::units::{Cycles, HostPhys, Nanos, Vector};
 use darma_machine::local_apic::LocalApic;
 use darma_machine::pvh::StartInfo;
-use darma_machine::{boot, descriptors, exceptions, memory, println, time};
+use darma_machine::{boot, console, descriptors, exceptions, memory, println, time};
+use darma_policy::boot::bzimage::BzImage;
 use darma_policy::boot::config::Config;
 use darma_policy::boot::e820::{self, Entry};
-use darma_policy::boot::memory_plan::{MemoryPlan, PlanInput};
+use darma_policy::boot::manifest::Checksums;
+use darma_policy::boot::memory_plan::{MemoryPlan, Owner, PlanInput};
 use darma_policy::boot::ramdisk::RamDisk;
 use darma_policy::boot::span::Span;
+use darma_policy::devices::functions::{Bdf, Functions, enumerate};
+use darma_policy::devices::message::Processor;
+use darma_policy::devices::msix::MsixTables;
+use darma_policy::devices::pci_config::PciConfig;
+use darma_policy::devices::power::PowerPorts;
+use darma_policy::devices::ranges::{AddressRules, Span as DeviceSpan};
+use darma_policy::devices::virtual_pci::VirtualPci;
+use darma_ras_model::recovery::History;
 use darma_rtos::Start;
 use darma_sched::{TIMER_VECTOR, TimeScale};
+use darma_svm::features;
+use darma_svm::nested_paging::NestedTables;
+use darma_svm::vcpu::VirtualCpu;
 use heapless::Vec;
 
 const SPURIOUS_VECTOR: Vector = Vector(0xff);
-/// What the boot page tables map.
-const REACH: u64 = 4 << 30;
+/// The GPOS's periodic timer fires no more often: each period costs an exit.
+const SHORTEST_TIMER_PERIOD: Nanos = Nanos(10_000);
+const GIB: u64 = 1 << 30;
+const PAGE: u64 = 4096;
+
+static VIRTUAL_CPU: Once<VirtualCpu> = Once::new(VirtualCpu::new());
+static TABLES: Once<NestedTables<NESTED_TABLES>> = Once::new(NestedTables::new());
+static PLAN: Once<Option<MemoryPlan>> = Once::new(None);
+static CONFIG: Once<Option<Config>> = Once::new(None);
+static IMAGES: Once<Option<Images>> = Once::new(None);
+static HOST: Once<Option<Host<'static>>> = Once::new(None);
 
 /// Boots the machine and never returns.
 ///
 /// # Safety
 /// Called once, by the boot assembly, with the loader's pointer (BOOT-ONCE).
 pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
+    // SAFETY: BOOT-ONCE: interrupts are off since the boot assembly; exceptions are what can occur.
+    unsafe {
+        exceptions::install();
+        descriptors::load_idt();
+    }
     println!(
         "darma: nanokernel {} with application {}",
         env!("CARGO_PKG_VERSION"),
@@ -39,15 +73,130 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
             &"the boot loader gave no PVH start information: use qemu-system-x86_64 -kernel",
         );
     };
-    let Some((module, module_len)) = info.module else {
+    // SAFETY: BOOT-ONCE.
+    let reach = unsafe { boot::extend_identity_map() };
+    let images = images(&info, reach);
+    let config = CONFIG
+        .take()
+        .insert(Config::parse(images.disk.config()).unwrap_or_else(|error| boot_error(&error)));
+    let plan = plan(&info, config, reach);
+
+    let cpu = VIRTUAL_CPU.take();
+    // SAFETY: OWNED-RANGE: the save area is inside the virtual processor, which is taken once.
+    let features = unsafe { features::enable(cpu.host_save_area()) }
+        .unwrap_or_else(|error| boot_error(&error));
+    if !heap::init() {
+        boot_error(
+            &"the instruction decoder failed its self-test: the image is damaged, build it anew",
+        );
+    }
+    let apic = LocalApic::init(TIMER_VECTOR, SPURIOUS_VECTOR).unwrap_or_else(|error| {
+        println!("darma: APIC base MSR {:#x}", error.base_msr);
+        boot_error(&"the firmware left the local APIC off or moved: enable it in its set-up")
+    });
+    let (image_start, image_end) = boot::image_span();
+    let image = Span::between(image_start.0, image_end.0);
+    let acpi = Acpi::read(FirmwareMemory { reach, image }, info.rsdp.0, apic.id());
+    let Some(io_apic) = acpi
+        .facts
+        .io_apics
+        .first()
+        .map(|found| HostPhys(u64::from(found.address)))
+    else {
+        boot_error(&"the firmware describes no I/O APIC: enable it in its set-up");
+    };
+
+    // SAFETY: BOOT-ONCE: interrupts are still off.
+    unsafe { device_interrupts::install(io_apic.0) };
+    let (scale, tsc_hz, apic_per_cycle) = calibrate(&acpi, &apic);
+    // SAFETY: BOOT-ONCE, and the local APIC is initialised.
+    unsafe {
+        darma_rtos::start(Start {
+            tasks: application.tasks,
+            scale,
+            apic_per_cycle,
+        })
+    };
+    x86_64::instructions::interrupts::enable();
+
+    let processor = Processor {
+        host_apic: u8::try_from(apic.id()).unwrap_or(0),
+        guest_apic: 0,
+    };
+    let devices = devices(config, plan, &acpi, io_apic, processor, reach);
+    let machine = Machine {
+        features,
+        io_apic,
+        processor,
+        shortest_timer_period: scale.cycles(SHORTEST_TIMER_PERIOD),
+        msrs: msr_facts(),
+        devices,
+        closed: closed(&acpi),
+        reach,
+    };
+    // SAFETY: APIC-OWNER: the address is the MADT's.
+    let Ok(gpos) = (unsafe { Gpos::new(cpu, TABLES.take(), plan, machine) }) else {
+        boot_error(
+            &"the memory map needs more nested page tables than the image has: report this as a bug",
+        );
+    };
+    println!(
+        "darma: {} nested tables, TSC {tsc_hz} Hz",
+        gpos.tables_used()
+    );
+    let loader = Loader {
+        images,
+        plan,
+        acpi: acpi_tables(&acpi, images, plan),
+    };
+    console::echo_to_com1(false);
+    // SAFETY: SHARED-REGION: the base is the plan's.
+    let status = unsafe { Status::new(HostPhys(plan.shared().base()), tsc_hz) };
+    let host = Host {
+        gpos,
+        loader,
+        ras: Ras::new(plan.dump_store()),
+        status,
+        config,
+        reserved_bytes: reserved(plan),
+        detector: detector(),
+        history: History::new(),
+        announced: None,
+        next_look: Cycles(0),
+    };
+    HOST.take().insert(host).run()
+}
+
+/// Finds and checks the RAM-disk image.
+fn images(info: &StartInfo, reach: u64) -> &'static Images {
+    let Some((module, length)) = info.module else {
         boot_error(&"no RAM-disk image: pass one with -initrd (cargo xtask run makes it)");
     };
-    let len = usize::try_from(module_len).unwrap_or(0);
-    // SAFETY: OWNED-RANGE: the loader placed the module; the plan below reserves it for good.
-    let image: &'static [u8] = unsafe { memory::view(module, len) };
+    let inside = module.checked_add(length).is_some_and(|end| end.0 <= reach);
+    let Some(length) = usize::try_from(length).ok().filter(|_| inside) else {
+        boot_error(
+            &"the RAM-disk image lies above what this processor's pages map: load it below 4 GiB",
+        );
+    };
+    // SAFETY: OWNED-RANGE: the loader placed the module; the memory plan reserves it for good.
+    let image: &'static [u8] = unsafe { memory::view(module, length) };
     let disk = RamDisk::parse(image).unwrap_or_else(|error| boot_error(&error));
-    let config = Config::parse(disk.config()).unwrap_or_else(|error| boot_error(&error));
+    let kernel = BzImage::parse(disk.kernel()).unwrap_or_else(|error| boot_error(&error));
+    let sums = match disk.checksums() {
+        Some(manifest) => Checksums::parse(manifest).unwrap_or_else(|error| boot_error(&error)),
+        None => {
+            println!("darma: the image has no checksums: damage before this start cannot be seen");
+            Checksums::reference(&disk, checksum)
+        }
+    };
+    if let Err(error) = sums.verify(&disk, checksum) {
+        boot_error(&error);
+    }
+    IMAGES.take().insert(Images { disk, kernel, sums })
+}
 
+/// Divides the memory.
+fn plan(info: &StartInfo, config: &Config, reach: u64) -> &'static MemoryPlan {
     let mut map: Vec<Entry, { e820::MAX_ENTRIES }> = Vec::new();
     for entry in info.memory_map() {
         if let Some(span) = Span::new(entry.base, entry.size) {
@@ -58,52 +207,145 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
         }
     }
     let (image_start, image_end) = boot::image_span();
+    let ram_disk = info
+        .module
+        .and_then(|(base, length)| Span::new(base.0, length))
+        .unwrap_or_default();
     let input = PlanInput {
         firmware: &map,
         nanokernel: Span::between(image_start.0, image_end.0),
-        ram_disk: Span::new(module.0, module_len).unwrap_or_default(),
-        reach: REACH,
+        ram_disk,
+        reach,
     };
-    let plan = MemoryPlan::new(&input, &config).unwrap_or_else(|error| boot_error(&error));
+    PLAN.take()
+        .insert(MemoryPlan::new(&input, config).unwrap_or_else(|error| boot_error(&error)))
+}
 
-    if !heap::init() {
+/// Measures the clocks against the power-management timer.
+fn calibrate(acpi: &Acpi, apic: &LocalApic) -> (TimeScale, u64, u64) {
+    let measured = acpi
+        .facts
+        .pm_timer
+        .and_then(|timer| time::calibrate(timer.port, apic));
+    let Some(seen) = measured else {
         boot_error(
-            &"the instruction decoder failed its self-test: the image is damaged, build it anew",
+            &"the ACPI power-management timer is missing or stands still: enable ACPI in the firmware",
         );
-    }
-    // SAFETY: BOOT-ONCE: interrupts are off since the boot assembly; every stub is complete.
-    unsafe {
-        exceptions::install();
-        device_interrupts::install(0xfec0_0000);
-        descriptors::load_idt();
-    }
-    let apic = LocalApic::init(TIMER_VECTOR, SPURIOUS_VECTOR).unwrap_or_else(|error| {
-        println!("darma: APIC base MSR {:#x}", error.base_msr);
-        boot_error(&"the firmware left the local APIC off or moved: enable it in its set-up")
-    });
-    let Some(calibration) = time::calibrate(0x608, &apic) else {
-        boot_error(&"the ACPI power-management timer stands still: enable ACPI in the firmware");
     };
-    let tsc_hz = calibration.tsc * time::PM_TIMER_HZ / calibration.pm_ticks;
+    let tsc_hz = seen.tsc * time::PM_TIMER_HZ / seen.pm_ticks.max(1);
     let Some(scale) = TimeScale::from_hz(tsc_hz) else {
         boot_error(
-            &"the time-stamp counter's rate is out of range: check the power-management timer",
+            &"the time-stamp counter's rate is out of range: the power-management timer may be wrong",
         );
     };
-    let apic_per_cycle = (u128::from(calibration.apic) << 32) / u128::from(calibration.tsc.max(1));
-    println!(
-        "darma: TSC {tsc_hz} Hz, APIC timer {} ticks per 1000 cycles",
-        (apic_per_cycle * 1000) >> 32
-    );
-    let apic_per_cycle = u64::try_from(apic_per_cycle).unwrap_or(1 << 32);
-    // SAFETY: BOOT-ONCE, and the local APIC is initialised.
-    unsafe {
-        darma_rtos::start(Start {
-            tasks: application.tasks,
-            scale,
-            apic_per_cycle,
-        })
+    let apic_per_cycle = (u128::from(seen.apic) << 32) / u128::from(seen.tsc.max(1));
+    (
+        scale,
+        tsc_hz,
+        u64::try_from(apic_per_cycle).unwrap_or(1 << 32),
+    )
+}
+
+/// Enumerates the buses and makes the GPOS's view of them.
+fn devices(
+    config: &Config,
+    plan: &MemoryPlan,
+    acpi: &Acpi,
+    io_apic: HostPhys,
+    processor: Processor,
+    reach: u64,
+) -> Devices {
+    let functions: Functions = enumerate(&mut Buses).unwrap_or_else(|error| boot_error(&error));
+    let rules = address_rules(plan, acpi, io_apic, reach);
+    let ours = VirtualPci::place(&functions, &rules, REGION_BYTES)
+        .unwrap_or_else(|error| boot_error(&error));
+    let hidden: Vec<Bdf, 32> = config
+        .hidden
+        .iter()
+        .map(|function| Bdf(function.id()))
+        .collect();
+    let pci = PciConfig::new(&functions, &hidden, rules, processor)
+        .unwrap_or_else(|error| boot_error(&error));
+    let msix = MsixTables::new(pci.owned()).unwrap_or_else(|error| boot_error(&error));
+    Devices {
+        pci,
+        msix,
+        ours,
+        power: PowerPorts::new(acpi.power()),
+        shared: HostPhys(plan.shared().base()),
+    }
+}
+
+/// Where the GPOS's devices may be: the holes of the memory map above RAM, less what is taken.
+fn address_rules(plan: &MemoryPlan, acpi: &Acpi, io_apic: HostPhys, reach: u64) -> AddressRules {
+    const HOLE_END: u64 = 0xfec0_0000;
+    let mut rules = AddressRules::default();
+    let mut at = 0;
+    for region in plan.regions() {
+        let hole = DeviceSpan::between(at, region.span.base().min(HOLE_END).saturating_sub(1));
+        if let Some(hole) = hole.filter(|_| at >= GIB / 64 && at < HOLE_END) {
+            let _ = rules.memory_windows.push(hole);
+        }
+        at = at.max(region.span.end());
+    }
+    if let Some(hole) = DeviceSpan::between(at, HOLE_END - 1) {
+        let _ = rules.memory_windows.push(hole);
+    }
+    if let Some(high) = DeviceSpan::between(at.max(4 * GIB), reach.saturating_sub(1)) {
+        let _ = rules.memory_windows.push(high);
+    }
+    let mut protect = |base: u64, length: u64| {
+        if let Some(span) = DeviceSpan::new(base, length) {
+            let _ = rules.protected_memory.push(span);
+        }
     };
-    x86_64::instructions::interrupts::enable();
-    host::host(disk, &config, &plan, info.rsdp.0)
+    protect(io_apic.0, PAGE);
+    for span in closed(acpi) {
+        protect(span.base(), span.size());
+    }
+    rules
+}
+
+/// Device memory that the GPOS has no business with: configuration space's mapping, which would
+/// get round the filter, and an HPET that could aim messages at any vector.
+fn closed(acpi: &Acpi) -> Vec<Span, 8> {
+    let mut closed = Vec::new();
+    let mut close = |span: Option<Span>| {
+        if let Some(span) = span {
+            let _ = closed.push(span);
+        }
+    };
+    close(
+        acpi.facts
+            .ecam
+            .and_then(|ecam| Span::new(ecam.base, (u64::from(ecam.last_bus) + 1) << 20)),
+    );
+    if acpi.machine.hpet == darma_policy::acpi::gpos_tables::HpetUse::Hidden {
+        close(acpi.facts.hpet.and_then(|base| Span::new(base, PAGE)));
+    }
+    closed
+}
+
+/// Builds the GPOS's ACPI tables for the place that every load gives them.
+fn acpi_tables(acpi: &Acpi, images: &Images, plan: &MemoryPlan) -> &'static [u8] {
+    let unbuilt = Loader {
+        images,
+        plan,
+        acpi: &[],
+    };
+    // A start's count is appended to the command line; whole pages decide the places.
+    match unbuilt.places(images.disk.command_line(), acpi.size()) {
+        Ok(places) => acpi.build(places.acpi.base()),
+        Err(error) => boot_error(&error),
+    }
+}
+
+/// What the machinery costs the GPOS, besides the RAM-disk image and the dump store.
+fn reserved(plan: &MemoryPlan) -> u64 {
+    let ours = |owner| matches!(owner, Owner::Nanokernel | Owner::Shared);
+    plan.regions()
+        .iter()
+        .filter(|region| ours(region.owner))
+        .map(|region| region.span.size())
+        .sum()
 }

@@ -1,8 +1,9 @@
-//! The GPOS: its virtual processor, controllers and memory, and the loop that runs it.
+//! The GPOS: its virtual processor, controllers, devices and memory, and the loop that runs it.
 //!
 //! All of this is the processor's lowest priority: interrupts are on except inside the entry and
 //! exit of the guest, so a task preempts the emulation of an exit exactly as it preempts Linux.
 
+mod devices;
 mod exits;
 mod instruction;
 mod interrupts;
@@ -10,30 +11,46 @@ mod load;
 mod memory;
 mod processor;
 
-pub(crate) use load::{Images, Loader, checksum};
+pub(crate) use devices::Devices;
+pub(crate) use load::{COMMAND_LINE, Images, Loader, checksum};
 pub(crate) use memory::GuestMemory;
+pub(crate) use processor::msr_facts;
 
 use darma_abi::units::{Cycles, GuestPhys, HostPhys};
 use darma_machine::io_apic::IoApic;
-use darma_policy::boot::memory_plan::MemoryPlan;
+use darma_policy::boot::memory_plan::{MemoryPlan, Owner};
+use darma_policy::boot::span::Span;
+use darma_policy::devices::message::Processor;
 use darma_policy::interrupts::io_apic::{IoApicConfig, VirtualIoApic};
 use darma_policy::interrupts::local_apic::{ApicConfig, VirtualApic};
 use darma_policy::interrupts::routes::Routes;
+use darma_policy::msr::{MsrFacts, MsrPolicy, Passage, passages};
+use darma_ras_model::detect::Event;
+use darma_svm::features::Features;
 use darma_svm::nested_paging::{Kind, NestedTables, PoolExhausted};
 use darma_svm::vcpu::VirtualCpu;
+use heapless::Vec;
 
 /// Room for the nested tables: the largest layout seen uses a fifth of it.
 pub(crate) const NESTED_TABLES: usize = 256;
 
-/// Why the GPOS stopped running.
+/// The local APIC's page and everything to which a write is an interrupt message.
+const MESSAGES: (u64, u64) = (0xfee0_0000, 1 << 20);
+
+/// Why the GPOS's loop was left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// Triple fault.
-    TripleFault,
-    /// HLT with interrupts off.
-    Halted,
-    /// The processor refused its state or exited for an unknown reason.
-    Broken(u64),
+pub(crate) enum Stop {
+    /// Something that the failure detector has to judge.
+    Event(Event),
+    /// The GPOS rang a doorbell register.
+    Doorbell {
+        /// The register.
+        offset: u64,
+        /// What was written.
+        value: u32,
+    },
+    /// The monitor's timer.
+    MonitorTimer,
 }
 
 /// What counts of the GPOS since it was entered.
@@ -41,107 +58,181 @@ pub(crate) enum Ending {
 pub(crate) struct Counters {
     /// Exits of any kind.
     pub(crate) exits: u64,
-    /// Accesses to absent hardware or outside the partition.
+    /// Interrupts that were injected.
+    pub(crate) interrupts: u64,
+    /// Accesses to absent hardware.
     pub(crate) absent: u64,
+    /// Writes that were not let through.
+    pub(crate) refused: u64,
+    /// Accesses outside the partition, and the last one's address.
+    pub(crate) violations: u64,
+    pub(crate) last_violation: u64,
+}
+
+/// What the machine gives the GPOS.
+pub(crate) struct Machine {
+    pub(crate) features: Features,
+    pub(crate) io_apic: HostPhys,
+    pub(crate) processor: Processor,
+    pub(crate) shortest_timer_period: Cycles,
+    pub(crate) msrs: MsrFacts,
+    pub(crate) devices: Devices,
+    /// Device memory that the GPOS must not reach, besides hidden functions'.
+    pub(crate) closed: Vec<Span, 8>,
+    /// Where the identity map ends.
+    pub(crate) reach: u64,
 }
 
 /// The GPOS and all that is virtual about its machine.
 pub(crate) struct Gpos {
     pub(crate) cpu: &'static mut VirtualCpu,
-    pub(crate) tables: &'static mut NestedTables<NESTED_TABLES>,
     pub(crate) apic: VirtualApic,
     pub(crate) io_apic: VirtualIoApic,
-    pub(crate) routes: Routes,
     pub(crate) memory: GuestMemory,
+    pub(crate) devices: Devices,
     pub(crate) counters: Counters,
+    /// The GPOS sleeps in HLT.
+    pub(crate) idle: bool,
+    tables: &'static mut NestedTables<NESTED_TABLES>,
+    routes: Routes,
+    msrs: MsrPolicy,
+    processor: Processor,
     machine_io_apic: IoApic,
     io_apic_base: GuestPhys,
+    doorbell: Option<(u64, u32)>,
     armed: Option<Cycles>,
 }
 
 impl Gpos {
-    /// Assembles the GPOS's machine. Nothing is mapped yet but its RAM.
+    /// Assembles the GPOS's machine and maps what it may reach.
     ///
     /// # Safety
-    /// An I/O APIC's registers lie at `io_apic_base` (APIC-OWNER).
+    /// An I/O APIC's registers lie at `machine.io_apic` (APIC-OWNER).
+    ///
+    /// # Errors
+    /// The pool of nested tables is too small for this memory map.
     pub(crate) unsafe fn new(
         cpu: &'static mut VirtualCpu,
         tables: &'static mut NestedTables<NESTED_TABLES>,
         plan: &MemoryPlan,
-        io_apic_base: HostPhys,
-        processor: u8,
-        shortest_timer_period: Cycles,
-    ) -> Self {
+        machine: Machine,
+    ) -> Result<Self, PoolExhausted> {
+        cpu.set_up(machine.features, tables.root());
+        for port in machine.devices.intercepted_ports() {
+            cpu.intercept_port(port);
+        }
+        for (msrs, passage) in passages() {
+            cpu.pass_msrs(msrs, passage == Passage::ReadWrite);
+        }
         // SAFETY: promised by the caller.
-        let machine_io_apic = unsafe { IoApic::new(io_apic_base) };
+        let machine_io_apic = unsafe { IoApic::new(machine.io_apic) };
         let [version, ..] = machine_io_apic.version().to_le_bytes();
         let pins = u8::try_from(machine_io_apic.pins()).unwrap_or(24);
+        let processor = machine.processor;
         let config = IoApicConfig {
             id: 0,
             version,
             pins,
             owned: u64::MAX,
-            processor,
+            processor: processor.host_apic,
         };
-        Self {
+        let mut gpos = Self {
             cpu,
             tables,
             apic: VirtualApic::new(ApicConfig {
-                minimum_period: shortest_timer_period,
+                minimum_period: machine.shortest_timer_period,
             }),
             io_apic: VirtualIoApic::new(config),
             routes: Routes::new(),
             memory: GuestMemory::new(plan),
+            devices: machine.devices,
+            msrs: MsrPolicy::new(machine.msrs),
             counters: Counters::default(),
+            idle: false,
+            processor,
             machine_io_apic,
-            io_apic_base: GuestPhys(io_apic_base.0),
+            io_apic_base: GuestPhys(machine.io_apic.0),
+            doorbell: None,
             armed: None,
-        }
+        };
+        gpos.map(plan, &machine.closed, machine.reach)?;
+        Ok(gpos)
     }
 
-    /// Maps what the GPOS may reach: its RAM, firmware's ranges, and the devices' memory.
-    pub(crate) fn map(&mut self, plan: &MemoryPlan) -> Result<(), PoolExhausted> {
-        const HOLE_END: u64 = 4 << 30;
-        const LOCAL_APIC: (u64, u64) = (0xfee0_0000, 1 << 20);
-        for region in plan.regions() {
-            let span = region.span.to_pages().unwrap_or(region.span);
-            if !region.owner.is_closed_to_gpos() {
-                self.identity(span.base(), span.size(), Kind::Ram)?;
-            }
-        }
-        // What no RAM and no firmware range covers below 4 GiB, the first MiB's holes included, is
-        // devices' memory.
+    /// Maps its RAM, the firmware's ranges, and devices' memory: everything, less what is closed.
+    fn map(&mut self, plan: &MemoryPlan, closed: &[Span], reach: u64) -> Result<(), PoolExhausted> {
         let mut at = 0;
         for region in plan.regions() {
-            if region.span.base() > at && at < HOLE_END {
-                self.identity(at, region.span.base().min(HOLE_END) - at, Kind::Device)?;
+            let span = region.span.to_pages().unwrap_or(region.span);
+            self.identity(at, span.base().saturating_sub(at), Kind::Device)?;
+            let open = !region.owner.is_closed_to_gpos() && region.owner != Owner::Shared;
+            if open {
+                let kind = if region.owner == Owner::Gpos {
+                    Kind::Ram
+                } else {
+                    Kind::Device
+                };
+                self.identity(span.base(), span.size(), kind)?;
             }
-            at = at.max(region.span.end().next_multiple_of(4096));
+            at = at.max(span.end());
         }
-        if at < HOLE_END {
-            self.identity(at, HOLE_END - at, Kind::Device)?;
-        }
-        for region in plan.closed_to_gpos() {
-            let span = region.to_pages().unwrap_or(region);
+        self.identity(at, reach.saturating_sub(at), Kind::Device)?;
+
+        self.tables.unmap(GuestPhys(MESSAGES.0), MESSAGES.1)?;
+        self.tables.unmap(self.io_apic_base, 4096)?;
+        for span in closed {
             self.tables.unmap(GuestPhys(span.base()), span.size())?;
         }
-        self.tables.unmap(GuestPhys(LOCAL_APIC.0), LOCAL_APIC.1)?;
-        self.tables.unmap(self.io_apic_base, 4096)
+        let mut trapped: Vec<_, 160> = Vec::new();
+        trapped.extend(self.devices.pci.rules().protected_memory.iter().copied());
+        trapped.extend(self.devices.msix.trapped());
+        trapped.extend(self.devices.ours.trapped());
+        for span in trapped {
+            let base = span.first() & !0xfff;
+            self.tables.unmap(
+                GuestPhys(base),
+                (span.last() - base + 1).next_multiple_of(4096),
+            )?;
+        }
+        if let Some(shared) = self.devices.ours.shared() {
+            let bytes = shared.last() - shared.first() + 1;
+            self.tables.map(
+                GuestPhys(shared.first()),
+                self.devices.shared,
+                bytes,
+                Kind::Ram,
+            )?;
+        }
+        Ok(())
     }
 
     fn identity(&mut self, base: u64, len: u64, kind: Kind) -> Result<(), PoolExhausted> {
         self.tables.map(GuestPhys(base), HostPhys(base), len, kind)
     }
 
-    /// Puts every virtual controller into its reset state, for the next start of the kernel.
-    pub(crate) fn reset(&mut self) {
-        for pin in 0..self.io_apic.pin_count() {
-            self.machine_io_apic.set_masked(pin, true);
-        }
+    /// Nested tables in use, of [`NESTED_TABLES`].
+    pub(crate) fn tables_used(&self) -> usize {
+        self.tables.used()
+    }
+
+    /// Notes an access outside the partition.
+    fn violation(&mut self, at: GuestPhys) {
+        self.counters.violations += 1;
+        self.counters.last_violation = at.0;
+    }
+
+    /// Puts everything virtual into its reset state, for the next start of the kernel. The devices
+    /// have been stopped by [`Self::quiesce`] or were never used.
+    fn reset(&mut self) {
+        self.silence_sources();
+        self.restore_devices();
         self.apic.reset();
         self.io_apic.reset();
         self.routes.reset();
-        self.counters = Counters::default();
+        self.msrs.reset();
+        self.idle = false;
+        self.doorbell = None;
         self.arm_timer();
+        self.cpu.flush_translations();
     }
 }

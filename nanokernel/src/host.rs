@@ -1,77 +1,322 @@
-//! The main loop above all: load the GPOS, run it, deal with its end.
+//! The main loop above all: load the GPOS, run it, judge what stops it, capture it, load it again.
+//!
+//! ```text
+//!            1 load            2 userspace-up        3 fatal event
+//!   Reloading ──────► Booting ───────────────► Up ─────────────────► Crashed
+//!       ▲                │ 3 fatal event                                │
+//!       │                └──────────────────────────────────────────────┤
+//!       │ 6 reload                          4 capture                   ▼
+//!       └─────────────────────────────────── Capturing ◄────────────────┘
+//!   Booting, Up ── 5 power-off ──► Off        Capturing ── 7 too many ──► Held
+//! ```
+//! First boot and recovery are the same transition 1.
 
-use crate::fatal::{self, boot_error};
-use crate::gpos::{Gpos, Images, Loader, NESTED_TABLES};
-use crate::once::Once;
-use darma_abi::units::{Cycles, HostPhys};
-use darma_machine::{console, println};
-use darma_policy::boot::bzimage::BzImage;
-use darma_policy::boot::config::Config;
-use darma_policy::boot::manifest::Checksums;
-use darma_policy::boot::memory_plan::MemoryPlan;
-use darma_policy::boot::ramdisk::RamDisk;
-use darma_svm::features;
-use darma_svm::nested_paging::NestedTables;
-use darma_svm::vcpu::VirtualCpu;
+use crate::gpos::{Gpos, Loader, Stop};
+use crate::ras::Ras;
+use crate::status::Status;
+use crate::{fatal, report};
+use core::fmt::Write;
+use darma_abi::report::{Event as Report, Line};
+use darma_abi::shared::{CrashKind, Doorbell, FaultEntry, GposState, Mark, Phase, Text};
+use darma_abi::units::{Cycles, Nanos};
+use darma_machine::irq_off::{self, Section};
+use darma_machine::{println, time};
+use darma_policy::boot::config::{Config, OnPoweroff};
+use darma_ras_model::detect::{Detector, Event, Severity, Verdict};
+use darma_ras_model::recovery::{History, NextStep, Policy};
+use darma_rtos::timer::{self, Waiter};
+use darma_rtos::{set_phase, time_scale};
+use heapless::{String, Vec};
 
-static VIRTUAL_CPU: Once<VirtualCpu> = Once::new(VirtualCpu::new());
-static TABLES: Once<NestedTables<NESTED_TABLES>> = Once::new(NestedTables::new());
+/// Distance of two looks of the monitor.
+const MONITOR_PERIOD: Nanos = Nanos(100_000_000);
+/// Looks without a sign of life after which the GPOS is taken for hung: 30 s, because an emulated
+/// kernel unpacks itself for seconds without taking an interrupt.
+const STALL_LIMIT: u32 = 300;
 
-pub(crate) fn host(disk: RamDisk<'static>, _config: &Config, plan: &MemoryPlan, rsdp: u64) -> ! {
-    let kernel = BzImage::parse(disk.kernel()).unwrap_or_else(|error| boot_error(&error));
-    let sums = match disk.checksums() {
-        Some(manifest) => Checksums::parse(manifest).unwrap_or_else(|error| boot_error(&error)),
-        None => Checksums::reference(&disk, crate::gpos::checksum),
-    };
-    let images = Images { disk, kernel, sums };
-    let cpu = VIRTUAL_CPU.take();
-    // SAFETY: OWNED-RANGE: the save area is inside the virtual processor, which is taken once.
-    let features = unsafe { features::enable(cpu.host_save_area()) }
-        .unwrap_or_else(|error| boot_error(&error));
-    let tables = TABLES.take();
-    let root = tables.root();
-    cpu.set_up(
-        features,
-        root,
-        &[0xe9, 0xf4],
-        &[
-            0xc000_0100,
-            0xc000_0101,
-            0xc000_0102,
-            0xc000_0081,
-            0xc000_0082,
-            0xc000_0083,
-            0xc000_0084,
-            0x174,
-            0x175,
-            0x176,
-            0xc000_0103,
-        ],
-    );
-    // SAFETY: APIC-OWNER.
-    let mut gpos =
-        unsafe { Gpos::new(cpu, tables, plan, HostPhys(0xfec0_0000), 0, Cycles(10_000)) };
-    if gpos.map(plan).is_err() {
-        boot_error(
-            &"the memory map needs more nested page tables than the image has: report this as a bug",
+/// The host of one GPOS.
+pub(crate) struct Host<'a> {
+    pub(crate) gpos: Gpos,
+    pub(crate) loader: Loader<'a>,
+    pub(crate) ras: Ras,
+    pub(crate) status: Status,
+    pub(crate) config: &'a Config,
+    pub(crate) reserved_bytes: u64,
+    pub(crate) detector: Detector,
+    pub(crate) history: History,
+    pub(crate) announced: Option<(CrashKind, Cycles)>,
+    pub(crate) next_look: Cycles,
+}
+
+/// What a fresh detector looks like.
+pub(crate) const fn detector() -> Detector {
+    Detector::new(STALL_LIMIT)
+}
+
+impl Host<'_> {
+    /// Hosts the GPOS for as long as the machine runs.
+    pub(crate) fn run(&mut self) -> ! {
+        set_phase(Phase::Recovery);
+        let mut recovered = None;
+        loop {
+            self.start(recovered.take());
+            let verdict = self.run_gpos();
+            if verdict.severity == Severity::PowerOff {
+                self.powered_off();
+            }
+            recovered = Some(self.capture(verdict));
+            match self.history.next_step(&self.recovery_policy()) {
+                NextStep::Reload { wait } => self.wait(wait),
+                NextStep::HeldDown => self.hold("recovery limit reached"),
+            }
+        }
+    }
+
+    fn recovery_policy(&self) -> Policy {
+        let default = Policy::default();
+        Policy {
+            failed_boots_max: self
+                .config
+                .recovery_limit
+                .unwrap_or(default.failed_boots_max),
+            ..default
+        }
+    }
+
+    /// Transition 1: verifies and places the images and enters the kernel.
+    fn start(&mut self, recovered: Option<Report>) {
+        let begin = time::now();
+        self.enter_state(GposState::Reloading);
+        self.status.boots += 1;
+        let command_line = self.command_line();
+        if let Err(error) = self.loader.load(&mut self.gpos, &command_line) {
+            println!("darma: cannot load the GPOS: {error}");
+            self.hold("the image cannot be loaded");
+        }
+        self.detector.restarted();
+        self.announced = None;
+        self.status.state = GposState::Booting;
+        self.status.initialise();
+        let entry_ns = self.nanos_since(begin);
+        let at_ns = self.status.now_ns();
+        if let Some(Report::Recovery {
+            n,
+            capture_ns,
+            dump_bytes,
+            dump_pages,
+            partial,
+            ..
+        }) = recovered
+        {
+            report::emit(&Report::Recovery {
+                n,
+                capture_ns,
+                reload_ns: entry_ns,
+                entered_at_ns: at_ns,
+                dump_bytes,
+                dump_pages,
+                partial,
+            });
+        }
+        report::emit(&Report::Boot {
+            n: self.status.boots,
+            at_ns,
+            entry_ns,
+        });
+        self.arm_look();
+    }
+
+    /// The image's command line and the count of this start, which scripts in user space use.
+    fn command_line(&self) -> Vec<u8, { crate::gpos::COMMAND_LINE }> {
+        let mut line = Vec::new();
+        let mut count: String<24> = String::new();
+        let _ = write!(count, " darma.boot={}", self.status.boots);
+        // The image's own line was checked against the kernel's limit when the machine started.
+        let _ = line.extend_from_slice(self.loader.images.disk.command_line());
+        let _ = line.extend_from_slice(count.as_bytes());
+        line
+    }
+
+    /// Runs the GPOS until a verdict ends it.
+    fn run_gpos(&mut self) -> Verdict {
+        loop {
+            let stop = self.gpos.run();
+            let (entry, exit) = self.gpos.cpu.longest_sections();
+            irq_off::note(Section::GuestEntry, entry);
+            irq_off::note(Section::GuestExit, exit);
+            let event = match stop {
+                Stop::Event(event) => Some(event),
+                Stop::Doorbell { offset, value } => {
+                    self.doorbell(offset, value);
+                    None
+                }
+                Stop::MonitorTimer => {
+                    self.arm_look();
+                    Some(Event::Watchdog {
+                        ticks_taken: self.gpos.counters.interrupts,
+                        idle: self.gpos.idle,
+                    })
+                }
+            };
+            let Some(verdict) = event.and_then(|event| self.detector.observe(event)) else {
+                continue;
+            };
+            match verdict.severity {
+                Severity::Recorded => println!(
+                    "darma: recorded: {} ({:?})",
+                    verdict.cause, verdict.evidence
+                ),
+                Severity::Fatal | Severity::PowerOff => return verdict,
+            }
+        }
+    }
+
+    fn arm_look(&mut self) {
+        self.next_look = Cycles(time::now().0 + time_scale().cycles(MONITOR_PERIOD).0);
+        timer::arm(Waiter::Monitor, Some(self.next_look));
+    }
+
+    fn doorbell(&mut self, offset: u64, value: u32) {
+        match Doorbell::decode(offset, value) {
+            Some(Doorbell::Mark(mark)) => self.mark(mark),
+            Some(Doorbell::CrashKind(kind)) => self.announced = Some((kind, time::now())),
+            Some(Doorbell::Request(_)) => {
+                self.status.exits = self.gpos.counters.exits;
+                self.status.publish();
+            }
+            None => {}
+        }
+    }
+
+    fn mark(&mut self, mark: Mark) {
+        let at_ns = self.status.now_ns();
+        match mark {
+            Mark::UserspaceUp => {
+                self.history.reached_user_space();
+                self.enter_state(GposState::Up);
+                set_phase(Phase::Idle);
+            }
+            Mark::IdleBegin | Mark::PhaseEnd | Mark::BenchEnd => set_phase(Phase::Idle),
+            Mark::LoadedBegin => set_phase(Phase::Loaded),
+            Mark::CrashImminent => {
+                self.announced = self.announced.map(|(kind, _)| (kind, time::now()));
+            }
+        }
+        report::emit(&Report::Mark {
+            mark,
+            boot: self.status.boots,
+            at_ns,
+        });
+    }
+
+    /// Transitions 3 and 4. Returns what the next start completes into the recovery's report.
+    fn capture(&mut self, verdict: Verdict) -> Report {
+        let detected = time::now();
+        set_phase(Phase::Recovery);
+        timer::arm(Waiter::Monitor, None);
+        timer::arm(Waiter::Gpos, None);
+        let at_ns = time_scale().nanos(detected).0;
+        let detect_ns = time_scale()
+            .nanos(detected.saturating_since(self.gpos.cpu.exit_time()))
+            .0;
+        let since_announced_ns = self
+            .announced
+            .map(|(_, at)| time_scale().nanos(detected.saturating_since(at)).0);
+        let announced = self.announced.map(|(kind, _)| kind);
+        self.enter_state(GposState::Crashed);
+        self.gpos.quiesce();
+        self.enter_state(GposState::Capturing);
+
+        let (_, cr3, ..) = self.gpos.cpu.paging();
+        let code = announced.map_or(0, CrashKind::code);
+        self.ras.open(
+            &mut self.gpos,
+            verdict,
+            self.status.boots,
+            at_ns,
+            detect_ns,
+            code,
         );
+        let words = self.ras.read_log(&self.gpos.memory, cr3);
+        let line = self.ras.summary().map_or(Line::EMPTY, Line::from_bytes);
+        let captured = self.ras.save_memory(&self.gpos.memory, &words, cr3, at_ns);
+        let capture_ns = self.nanos_since(detected);
+
+        let n = u32::try_from(captured.sequence).unwrap_or(u32::MAX);
+        self.status.fault = Some(FaultEntry {
+            sequence: n,
+            cause: verdict.cause.code(),
+            announced: code,
+            reserved: 0,
+            at_ns,
+            detect_ns: since_announced_ns.unwrap_or(0),
+            line: Text::new(line.as_str()),
+        });
+        self.status.dump_bytes = captured.dump_bytes;
+        self.status.exits = self.gpos.counters.exits;
+        report::emit(&Report::Fault {
+            n,
+            boot: self.status.boots,
+            cause: verdict.cause,
+            announced,
+            at_ns,
+            detect_ns,
+            since_announced_ns,
+            rip: self.gpos.cpu.rip().0,
+            log_lines: words.lines,
+            line,
+        });
+        Report::Recovery {
+            n,
+            capture_ns,
+            reload_ns: 0,
+            entered_at_ns: 0,
+            dump_bytes: captured.dump_bytes,
+            dump_pages: captured.saved_pages,
+            partial: captured.lost_pages > 0,
+        }
     }
-    println!("darma: nested tables in use: {}", gpos.tables.used());
-    let loader = Loader {
-        images: &images,
-        plan,
-        acpi: &[],
-    };
-    if let Err(error) = loader.load(&mut gpos, images.disk.command_line(), rsdp) {
-        boot_error(&error);
+
+    /// Transition 5.
+    fn powered_off(&mut self) -> ! {
+        self.gpos.quiesce();
+        self.hold_as(GposState::Off, "power-off")
     }
-    println!("darma: entering the GPOS");
-    console::echo_to_com1(false);
-    let ending = gpos.run();
-    println!(
-        "darma: GPOS ended: {ending:?} at {:?} after {} exits",
-        gpos.cpu.rip(),
-        gpos.counters.exits
-    );
-    fatal::leave()
+
+    /// Transition 7: the GPOS stays down, the tasks run on.
+    fn hold(&mut self, why: &str) -> ! {
+        println!("darma: the GPOS is held down: {why}");
+        self.hold_as(GposState::Held, why)
+    }
+
+    fn hold_as(&mut self, state: GposState, why: &str) -> ! {
+        timer::arm(Waiter::Monitor, None);
+        timer::arm(Waiter::Gpos, None);
+        self.status.exits = self.gpos.counters.exits;
+        self.enter_state(state);
+        self.status.report(self.reserved_bytes, why);
+        if self.config.on_poweroff == OnPoweroff::LeaveEmulator {
+            fatal::leave();
+        }
+        loop {
+            x86_64::instructions::hlt();
+        }
+    }
+
+    fn enter_state(&mut self, state: GposState) {
+        self.status.state = state;
+        self.status.publish();
+    }
+
+    fn wait(&self, wait: Nanos) {
+        let end = Cycles(time::now().0.saturating_add(time_scale().cycles(wait).0));
+        while time::now() < end {
+            // The tasks' timer wakes the processor often enough for a wait of seconds.
+            x86_64::instructions::hlt();
+        }
+    }
+
+    fn nanos_since(&self, begin: Cycles) -> u64 {
+        time_scale().nanos(time::now().saturating_since(begin)).0
+    }
 }

@@ -9,12 +9,15 @@
 
 mod boot;
 mod device_interrupts;
+mod facts;
 mod fatal;
 mod gpos;
 mod heap;
 mod host;
 mod once;
+mod ras;
 mod report;
+mod status;
 
 pub use boot::start;
 

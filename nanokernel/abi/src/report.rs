@@ -62,8 +62,11 @@ pub enum Event {
         announced: Option<CrashKind>,
         /// When it was detected.
         at_ns: u64,
-        /// From the announcement's mark to the detection; none without an announcement.
-        detect_ns: Option<u64>,
+        /// From the exit that carried the evidence to the verdict.
+        detect_ns: u64,
+        /// From the announcement's mark to the detection: what the kernel itself did before it gave
+        /// up, such as printing its panic, is in it. None without an announcement.
+        since_announced_ns: Option<u64>,
         /// The instruction pointer of the GPOS.
         rip: u64,
         /// Lines of the kernel's log that were read out of guest memory.
@@ -181,7 +184,8 @@ mod tests {
                 cause,
                 announced: Some(CrashKind::TripleFault),
                 at_ns,
-                detect_ns: Some(ns),
+                detect_ns: ns,
+                since_announced_ns: Some(ns),
                 rip: ns,
                 log_lines: n,
                 line,
@@ -259,7 +263,7 @@ mod tests {
     #[test]
     fn an_unannounced_failure_says_null() {
         let json = r#"{"fault":{"n":1,"boot":1,"cause":"panic","announced":null,"at_ns":1,
-            "detect_ns":null,"rip":2,"log_lines":0,"line":"x","added_later":3}}"#;
+            "detect_ns":9,"since_announced_ns":null,"rip":2,"log_lines":0,"line":"x","added_later":3}}"#;
         let event = serde_json::from_str::<Event>(json).unwrap();
         assert!(
             matches!(

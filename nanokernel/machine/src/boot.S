@@ -107,7 +107,7 @@ boot_gdt_pointer:
 boot_pml4:  .skip 4096
 boot_pdpt:  .skip 4096
 boot_pd:    .skip 16384
-boot_stack: .skip 65536
+boot_stack: .skip 524288
     .globl boot_stack_top
 boot_stack_top:
     .text

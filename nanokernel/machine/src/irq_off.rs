@@ -44,10 +44,15 @@ static LONGEST: [AtomicU64; SECTIONS.len()] = [const { AtomicU64::new(0) }; SECT
 /// Notes that `section` just lasted from `begin` to now.
 #[inline(always)]
 pub fn record(section: Section, begin: Cycles) {
-    let lasted = crate::time::now().saturating_since(begin).0;
+    note(section, crate::time::now().saturating_since(begin));
+}
+
+/// Notes a run of `section` that was measured elsewhere.
+#[inline(always)]
+pub fn note(section: Section, lasted: Cycles) {
     let longest = &LONGEST[section as usize];
-    if lasted > longest.load(Ordering::Relaxed) {
-        longest.store(lasted, Ordering::Relaxed);
+    if lasted.0 > longest.load(Ordering::Relaxed) {
+        longest.store(lasted.0, Ordering::Relaxed);
     }
 }
 

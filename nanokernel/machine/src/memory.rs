@@ -69,3 +69,40 @@ pub unsafe fn view_mut(at: HostPhys, len: usize) -> &'static mut [u8] {
     // SAFETY: promised by the caller.
     unsafe { core::slice::from_raw_parts_mut(at.0 as *mut u8, len) }
 }
+
+/// Reads a device register of 1, 2, 4 or 8 bytes.
+///
+/// # Safety
+/// `at` is a register of a device whose owner wants it read (DEVICE-OWNER), inside the identity map
+/// and aligned to `bytes`.
+pub unsafe fn read_register(at: HostPhys, bytes: u8) -> u64 {
+    // SAFETY: promised by the caller.
+    unsafe {
+        match bytes {
+            1 => u64::from((at.0 as *const u8).read_volatile()),
+            2 => u64::from((at.0 as *const u16).read_volatile()),
+            4 => u64::from((at.0 as *const u32).read_volatile()),
+            _ => (at.0 as *const u64).read_volatile(),
+        }
+    }
+}
+
+/// Writes a device register, or a word of memory that somebody else reads at the same time.
+///
+/// # Safety
+/// As [`read_register`], and DEVICE-DMA.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "the width says how many bytes are meant"
+)]
+pub unsafe fn write_register(at: HostPhys, bytes: u8, value: u64) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        match bytes {
+            1 => (at.0 as *mut u8).write_volatile(value as u8),
+            2 => (at.0 as *mut u16).write_volatile(value as u16),
+            4 => (at.0 as *mut u32).write_volatile(value as u32),
+            _ => (at.0 as *mut u64).write_volatile(value),
+        }
+    }
+}

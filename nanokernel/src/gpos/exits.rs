@@ -1,65 +1,118 @@
-//! One function per kind of exit, and the loop that runs the guest between them.
+//! The loop that runs the guest, and one step per kind of exit.
 
-use super::{Ending, Gpos};
+use super::{Gpos, Stop};
 use core::sync::atomic::Ordering;
 use darma_abi::units::GuestPhys;
 use darma_machine::{ATTENTION, time};
-use darma_policy::mmio::{self, Kind, Trapped, Unknown, Width};
-use darma_svm::exit::{Exit, NestedFault, PortAccess};
+use darma_policy::mmio::{self, Kind, Trapped, Unknown};
+use darma_ras_model::detect::Event;
+use darma_rtos::timer::{self, Waiter};
+use darma_svm::exit::{Exit, NestedFault};
 use x86_64::instructions::interrupts;
 
 const UNDEFINED_INSTRUCTION: u8 = 6;
 const GENERAL_PROTECTION: u8 = 13;
+const ALIGNMENT_CHECK: u8 = 17;
 const LOCAL_APIC: u64 = 0xfee0_0000;
 const PAGE: u64 = 4096;
 
 impl Gpos {
-    /// Runs the guest until it ends. Every pass is one exit; interrupts are on throughout, but for
-    /// the entry and the exit themselves.
-    pub(crate) fn run(&mut self) -> Ending {
+    /// Runs the guest until something happens that is more than an exit: an event to judge, a
+    /// doorbell, or the monitor's timer. Interrupts are on throughout, but for the entry and the
+    /// exit themselves.
+    pub(crate) fn run(&mut self) -> Stop {
+        if self.idle
+            && let Err(stop) = self.wait()
+        {
+            return stop;
+        }
         loop {
             ATTENTION.store(0, Ordering::Relaxed);
             self.collect();
+            if timer::take_expired(Waiter::Monitor) {
+                return Stop::MonitorTimer;
+            }
             self.offer_interrupt();
             let exit = self.cpu.run(&ATTENTION);
             self.counters.exits += 1;
-            match exit {
-                Exit::NotEntered | Exit::Interrupt | Exit::Nmi | Exit::InterruptWindow => {}
-                Exit::Cpuid => self.cpuid(),
-                Exit::Halt => {
-                    if !self.cpu.interrupts_enabled() {
-                        return Ending::Halted;
-                    }
-                    self.halt();
+            // The guest may have moved its CR8; what is emulated next works on the APIC's copy.
+            self.apic.set_cr8(self.cpu.task_priority());
+            let event = match exit {
+                Exit::NotEntered | Exit::Interrupt | Exit::Nmi | Exit::InterruptWindow => None,
+                Exit::Cpuid => {
+                    self.cpuid();
+                    None
                 }
-                Exit::CacheFlush => self.skip(Trapped::Any),
+                Exit::Halt => match self.halt() {
+                    Ok(()) => None,
+                    Err(stop) => return stop,
+                },
+                Exit::CacheFlush => {
+                    // Caches are coherent with the GPOS's devices; flushing them would hold every
+                    // task up for as long as it takes.
+                    self.skip(Trapped::Any);
+                    None
+                }
                 Exit::Port(access) => self.port(access),
-                Exit::ReadMsr => self.read_msr(),
-                Exit::WriteMsr => self.write_msr(),
+                Exit::ReadMsr => {
+                    self.read_msr();
+                    None
+                }
+                Exit::WriteMsr => {
+                    self.write_msr();
+                    None
+                }
                 Exit::NestedFault(fault) => self.nested_fault(fault),
-                Exit::Shutdown => return Ending::TripleFault,
+                Exit::Shutdown => Some(Event::Shutdown),
                 Exit::Hypercall | Exit::NoSuchInstruction => {
                     self.cpu.inject_exception(UNDEFINED_INSTRUCTION, None);
+                    None
                 }
                 Exit::Exception(vector) => {
-                    // #AC carries an error code, which is always zero; #DB has none.
-                    let error = (vector == 17).then_some(0);
-                    self.cpu.inject_exception(vector, error);
+                    // #AC's error code is always zero; #DB has none.
+                    self.cpu
+                        .inject_exception(vector, (vector == ALIGNMENT_CHECK).then_some(0));
+                    None
                 }
-                Exit::InvalidState => return Ending::Broken(u64::MAX),
-                Exit::Unexpected(code) => return Ending::Broken(code),
+                Exit::InvalidState => Some(Event::InvalidState {
+                    exit_code: u64::MAX,
+                }),
+                Exit::Unexpected(exit_code) => Some(Event::InvalidState { exit_code }),
+            };
+            if let Some(event) = event {
+                return Stop::Event(event);
+            }
+            if let Some((offset, value)) = self.doorbell.take() {
+                return Stop::Doorbell { offset, value };
             }
         }
     }
 
     /// HLT: wait for an interrupt of the guest's, with the tasks running meanwhile.
-    fn halt(&mut self) {
+    fn halt(&mut self) -> Result<(), Stop> {
+        if !self.cpu.interrupts_enabled() {
+            return Err(Stop::Event(Event::Halt {
+                interrupts_on: false,
+                nmi_pending: self.cpu.event_waiting(),
+            }));
+        }
         self.skip(Trapped::Hlt);
+        self.wait()
+    }
+
+    /// The guest sleeps behind its HLT. A look of the monitor's does not wake it: `idle` stays set
+    /// and `run` comes back here.
+    fn wait(&mut self) -> Result<(), Stop> {
+        self.idle = true;
         loop {
             ATTENTION.store(0, Ordering::Relaxed);
             self.collect();
             if self.apic.pending().is_some() || self.cpu.event_waiting() {
-                return;
+                self.idle = false;
+                return Ok(());
+            }
+            if timer::take_expired(Waiter::Monitor) {
+                return Err(Stop::MonitorTimer);
             }
             interrupts::disable();
             if ATTENTION.load(Ordering::Relaxed) == 0 {
@@ -71,105 +124,57 @@ impl Gpos {
         }
     }
 
-    fn cpuid(&mut self) {
-        let (leaf, subleaf) = (low(self.cpu.register(0)), low(self.cpu.register(1)));
-        let [a, b, c, d] = self.cpuid_leaf(leaf, subleaf);
-        self.cpu.set_register(0, u64::from(a));
-        self.cpu.set_register(3, u64::from(b));
-        self.cpu.set_register(1, u64::from(c));
-        self.cpu.set_register(2, u64::from(d));
-        self.skip(Trapped::Cpuid);
-    }
-
-    fn read_msr(&mut self) {
-        match self.msr_value(low(self.cpu.register(1))) {
-            Some(value) => {
-                self.cpu.set_register(0, value & 0xffff_ffff);
-                self.cpu.set_register(2, value >> 32);
-                self.skip(Trapped::Rdmsr);
-            }
-            None => self.cpu.inject_exception(GENERAL_PROTECTION, Some(0)),
-        }
-    }
-
-    fn write_msr(&mut self) {
-        let value = self.cpu.register(2) << 32 | self.cpu.register(0) & 0xffff_ffff;
-        if self.set_msr(low(self.cpu.register(1)), value) {
-            self.skip(Trapped::Wrmsr);
-        } else {
-            self.cpu.inject_exception(GENERAL_PROTECTION, Some(0));
-        }
-    }
-
-    fn port(&mut self, access: PortAccess) {
-        self.counters.absent += 1;
-        if access.input && !access.string {
-            let ones = match access.size {
-                1 => 0xff,
-                2 => 0xffff,
-                _ => 0xffff_ffff,
-            };
-            let kept = if access.size < 4 {
-                self.cpu.register(0) & !ones
-            } else {
-                0
-            };
-            self.cpu.set_register(0, kept | ones);
-        }
-        self.cpu.resume_at(access.next_rip);
-    }
-
-    /// An access to memory that is not mapped: one of the virtual controllers, or nothing.
-    fn nested_fault(&mut self, fault: NestedFault) {
+    /// An access to memory that is not mapped: a virtual controller, a device of ours, a trapped
+    /// page, or nothing at all.
+    fn nested_fault(&mut self, fault: NestedFault) -> Option<Event> {
         if fault.fetch || fault.table_walk {
             // No instruction to emulate: the guest jumped, or points its page tables, outside its
-            // memory. All ones would be read there; the closest a processor comes is a fault.
-            self.counters.absent += 1;
+            // memory. A processor would fetch all ones there; the nearest harmless answer is a fault.
+            self.violation(fault.address);
             self.cpu.inject_exception(GENERAL_PROTECTION, Some(0));
-            return;
+            return None;
         }
         let mut buffer = [0; 15];
         let bytes = self.fetch(&mut buffer);
         let mut regs = self.registers();
         let mode = self.mode();
-        match mmio::decode(bytes, mode, &regs, fault.address) {
-            Ok(access) => {
-                if let Kind::Write { value } = access.kind {
-                    self.device_write(fault.address, access.size, value);
-                    mmio::complete_write(&mut regs, &access, mode);
-                } else {
-                    let value = self.device_read(fault.address, access.size);
-                    if let Some(result) = mmio::complete_read(&mut regs, &access, mode, value) {
-                        self.device_write(fault.address, access.size, result);
-                    }
-                }
-                self.set_registers(&regs);
+        let access = match mmio::decode(bytes, mode, &regs, fault.address) {
+            Ok(access) => access,
+            Err(unknown) => {
+                self.unknown_access(fault.address, unknown);
+                return None;
             }
-            Err(unknown) => self.unknown_access(unknown),
-        }
+        };
+        let event = if let Kind::Write { value } = access.kind {
+            mmio::complete_write(&mut regs, &access, mode);
+            self.device_write(fault.address, access.size, value)
+        } else {
+            let value = self.device_read(fault.address, access.size);
+            mmio::complete_read(&mut regs, &access, mode, value)
+                .and_then(|result| self.device_write(fault.address, access.size, result))
+        };
+        self.set_registers(&regs);
+        event
     }
 
-    fn unknown_access(&mut self, unknown: Unknown) {
-        self.counters.absent += 1;
+    fn unknown_access(&mut self, at: GuestPhys, unknown: Unknown) {
+        self.violation(at);
         match unknown.length() {
             Some(length) => self.advance(length),
             None => self.cpu.inject_exception(UNDEFINED_INSTRUCTION, None),
         }
     }
 
-    fn device_read(&mut self, at: GuestPhys, size: Width) -> u64 {
+    /// The virtual interrupt controllers' registers; `None` if `at` is none of them.
+    pub(super) fn controller_read(&mut self, at: GuestPhys) -> Option<u32> {
         if let Some(offset) = page_offset(at, LOCAL_APIC) {
-            return u64::from(self.apic.read_mmio(offset, time::now()));
+            return Some(self.apic.read_mmio(offset, time::now()));
         }
-        if let Some(offset) = page_offset(at, self.io_apic_base.0) {
-            return u64::from(self.io_apic.read(offset));
-        }
-        self.counters.absent += 1;
-        let _ = size;
-        u64::MAX
+        page_offset(at, self.io_apic_base.0).map(|offset| self.io_apic.read(offset))
     }
 
-    fn device_write(&mut self, at: GuestPhys, _size: Width, value: u64) {
+    /// Writes to the virtual interrupt controllers; false if `at` is none of theirs.
+    pub(super) fn controller_write(&mut self, at: GuestPhys, value: u64) -> bool {
         if let Some(offset) = page_offset(at, LOCAL_APIC) {
             let effect = self.apic.write_mmio(offset, low(value), time::now());
             self.apply(effect);
@@ -177,8 +182,9 @@ impl Gpos {
             let act = self.io_apic.write(offset, low(value), &mut self.routes);
             self.apply_io_apic(act);
         } else {
-            self.counters.absent += 1;
+            return false;
         }
+        true
     }
 }
 

@@ -52,7 +52,6 @@ impl Gpos {
 
     /// Offers the most urgent pending interrupt to the guest, or asks for a window.
     pub(super) fn offer_interrupt(&mut self) {
-        self.apic.set_cr8(self.cpu.task_priority());
         let pending = self.apic.pending();
         let Some(vector) = pending else {
             self.cpu.request_interrupt_window(false);
@@ -65,6 +64,7 @@ impl Gpos {
         }
         if self.cpu.interruptible() {
             self.apic.accept(vector);
+            self.counters.interrupts += 1;
             self.cpu.inject_interrupt(vector);
             self.cpu
                 .request_interrupt_window(self.apic.pending().is_some());
@@ -90,7 +90,7 @@ impl Gpos {
     /// Does what a write to the virtual local APIC asks for.
     pub(super) fn apply(&mut self, effect: ApicEffect) {
         match effect {
-            ApicEffect::None | ApicEffect::ModeChanged => {}
+            ApicEffect::None => {}
             ApicEffect::Eoi {
                 vector,
                 trigger: Trigger::Level,
@@ -103,7 +103,7 @@ impl Gpos {
                 ..
             } => {}
             ApicEffect::NmiSelf => self.cpu.inject_nmi(),
-            ApicEffect::TimerChanged => self.arm_timer(),
+            ApicEffect::TimerChanged | ApicEffect::ModeChanged => self.arm_timer(),
         }
         self.cpu.set_task_priority(self.apic.cr8());
     }

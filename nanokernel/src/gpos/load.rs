@@ -39,7 +39,7 @@ pub(crate) fn checksum(data: &[u8]) -> u32 {
 pub(crate) struct Loader<'a> {
     pub(crate) images: &'a Images,
     pub(crate) plan: &'a MemoryPlan,
-    /// Builds the ACPI tables for a base address.
+    /// The GPOS's ACPI tables, built for the place that the load plan gives them.
     pub(crate) acpi: &'a [u8],
 }
 
@@ -68,39 +68,38 @@ impl core::fmt::Display for LoadFailure {
 }
 
 impl Loader<'_> {
-    /// Where everything goes for this command line.
-    pub(crate) fn plan(&self, command_line: &[u8]) -> Result<LoadPlan, LoadFailure> {
+    /// Where everything goes for this command line and this much of ACPI tables.
+    pub(crate) fn places(
+        &self,
+        command_line: &[u8],
+        acpi_size: u64,
+    ) -> Result<LoadPlan, LoadFailure> {
         let size = |bytes: &[u8]| u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let request = LoadRequest {
             kernel: &self.images.kernel,
             initrd_size: size(self.images.disk.initrd()),
             command_line_length: size(command_line),
-            acpi_size: size(self.acpi),
+            acpi_size,
         };
         LoadPlan::new(self.plan, &request).map_err(LoadFailure::Plan)
     }
 
     /// Verifies the image, copies everything to its place and resets the processor to the entry.
-    pub(crate) fn load(
-        &self,
-        gpos: &mut Gpos,
-        command_line: &[u8],
-        rsdp: u64,
-    ) -> Result<(), LoadFailure> {
+    pub(crate) fn load(&self, gpos: &mut Gpos, command_line: &[u8]) -> Result<(), LoadFailure> {
         self.images
             .sums
             .verify(&self.images.disk, checksum)
             .map_err(LoadFailure::Checksum)?;
-        let plan = self.plan(command_line)?;
+        let plan = self.places(
+            command_line,
+            u64::try_from(self.acpi.len()).unwrap_or(u64::MAX),
+        )?;
         let mut line: Vec<u8, COMMAND_LINE> = Vec::new();
         let _ = line.extend_from_slice(command_line);
         let _ = line.push(0);
 
         let mut params = [0; boot_params::SIZE];
-        let mut described = plan.boot_params(self.images.kernel.setup_header);
-        if described.acpi_rsdp == 0 {
-            described.acpi_rsdp = rsdp;
-        }
+        let described = plan.boot_params(self.images.kernel.setup_header);
         described
             .write(&mut params)
             .ok_or(LoadFailure::OutsideRam("boot_params"))?;

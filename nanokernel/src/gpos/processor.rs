@@ -1,58 +1,102 @@
-//! CPUID and MSRs of the guest (temporary).
+//! CPUID and MSRs of the guest: asks the policy, applies the answer.
+
 use super::Gpos;
+use super::exits::low;
 use darma_machine::time;
-use darma_policy::interrupts::local_apic::{MSR_APIC_BASE, MSR_TSC_DEADLINE};
+use darma_policy::cpuid::{self, CpuidLeaf};
+use darma_policy::mmio::Trapped;
+use darma_policy::msr::{MsrFacts, MsrRead, MsrWrite, Mtrrs, VmcbRegisters};
+use x86_64::registers::model_specific::Msr;
+
+const GENERAL_PROTECTION: u8 = 13;
+
+/// CPUID of this processor.
+pub(crate) fn host_cpuid(leaf: u32, subleaf: u32) -> CpuidLeaf {
+    let found = core::arch::x86_64::__cpuid_count(leaf, subleaf);
+    CpuidLeaf {
+        eax: found.eax,
+        ebx: found.ebx,
+        ecx: found.ecx,
+        edx: found.edx,
+    }
+}
+
+/// What the MSR policy needs to know of this processor.
+pub(crate) fn msr_facts() -> MsrFacts {
+    const MCG_CAP: u32 = 0x179;
+    // SAFETY: the policy asks for memory-type range registers, which exist on every processor with
+    // long mode, and MCG_CAP exists where CPUID 1 EDX bit 14 says so.
+    let read = |msr: u32| unsafe { Msr::new(msr).read() };
+    let has_machine_check = host_cpuid(1, 0).edx & (1 << 14) != 0;
+    MsrFacts {
+        mtrrs: Mtrrs::capture(read),
+        machine_check: if has_machine_check { read(MCG_CAP) } else { 0 },
+        optional_efer: cpuid::optional_efer_bits(host_cpuid),
+    }
+}
 
 impl Gpos {
-    pub(super) fn cpuid_leaf(&mut self, leaf: u32, sub: u32) -> [u32; 4] {
-        let r = core::arch::x86_64::__cpuid_count(leaf, sub);
-        let mut out = [r.eax, r.ebx, r.ecx, r.edx];
-        match leaf {
-            1 => {
-                out[1] &= 0x00ff_ffff;
-                out[2] |= 1 << 31 | 1 << 21 | 1 << 24;
-                out[2] &= !(1 << 3);
-                let (_, _, cr4, _) = self.cpu.paging();
-                out[2] = out[2] & !(1 << 27) | (((cr4 >> 18 & 1) as u32) << 27);
-            }
-            0x4000_0000 => out = [0x4000_0001, 0x4b4d_564b, 0x564b_4d56, 0x4d],
-            0x4000_0001..=0x4fff_ffff => out = [0; 4],
-            0x8000_0001 => out[2] &= !(1 << 2),
-            0x8000_000a => out = [0; 4],
-            _ => {}
-        }
-        out
+    pub(super) fn cpuid(&mut self) {
+        let (leaf, subleaf) = (low(self.cpu.register(0)), low(self.cpu.register(1)));
+        let (_, _, cr4, _) = self.cpu.paging();
+        let shown = cpuid::filter(leaf, subleaf, cr4, host_cpuid);
+        self.cpu.set_register(0, u64::from(shown.eax));
+        self.cpu.set_register(3, u64::from(shown.ebx));
+        self.cpu.set_register(1, u64::from(shown.ecx));
+        self.cpu.set_register(2, u64::from(shown.edx));
+        self.skip(Trapped::Cpuid);
     }
-    pub(super) fn msr_value(&mut self, msr: u32) -> Option<u64> {
-        match msr {
-            MSR_APIC_BASE | MSR_TSC_DEADLINE | 0x800..=0x8ff => {
-                self.apic.read_msr(msr, time::now()).ok()
+
+    pub(super) fn read_msr(&mut self) {
+        let msr = low(self.cpu.register(1));
+        let value = match self.msrs.read(msr, self.control_registers()) {
+            Ok(MsrRead::Value(value)) => Ok(value),
+            Ok(MsrRead::Apic) => self.apic.read_msr(msr, time::now()),
+            Err(fault) => Err(fault),
+        };
+        match value {
+            Ok(value) => {
+                self.cpu.set_register(0, value & 0xffff_ffff);
+                self.cpu.set_register(2, value >> 32);
+                self.skip(Trapped::Rdmsr);
             }
-            0xc000_0080 => Some(self.cpu.efer()),
-            0x277 => Some(self.cpu.pat()),
-            _ => Some(0),
+            Err(_) => self.cpu.inject_exception(GENERAL_PROTECTION, Some(0)),
         }
     }
-    pub(super) fn set_msr(&mut self, msr: u32, value: u64) -> bool {
-        match msr {
-            MSR_APIC_BASE | MSR_TSC_DEADLINE | 0x800..=0x8ff => {
-                match self.apic.write_msr(msr, value, time::now()) {
-                    Ok(e) => {
-                        self.apply(e);
-                        true
-                    }
-                    Err(_) => false,
-                }
+
+    pub(super) fn write_msr(&mut self) {
+        let msr = low(self.cpu.register(1));
+        let value = self.cpu.register(2) << 32 | self.cpu.register(0) & 0xffff_ffff;
+        let written = match self.msrs.write(msr, value, self.control_registers()) {
+            Ok(MsrWrite::Apic) => self
+                .apic
+                .write_msr(msr, value, time::now())
+                .map(|effect| self.apply(effect)),
+            Ok(MsrWrite::Done) => Ok(()),
+            Ok(MsrWrite::Efer(efer)) => {
+                self.cpu.set_efer(efer);
+                self.cpu.flush_translations();
+                Ok(())
             }
-            0xc000_0080 => {
-                self.cpu.set_efer(value);
-                true
+            Ok(MsrWrite::Pat(pat)) => {
+                self.cpu.set_pat(pat);
+                self.cpu.flush_translations();
+                Ok(())
             }
-            0x277 => {
-                self.cpu.set_pat(value);
-                true
-            }
-            _ => true,
+            Err(fault) => Err(fault),
+        };
+        match written {
+            Ok(()) => self.skip(Trapped::Wrmsr),
+            Err(_) => self.cpu.inject_exception(GENERAL_PROTECTION, Some(0)),
+        }
+    }
+
+    fn control_registers(&self) -> VmcbRegisters {
+        let (cr0, _, _, efer) = self.cpu.paging();
+        VmcbRegisters {
+            efer,
+            pat: self.cpu.pat(),
+            cr0,
         }
     }
 }

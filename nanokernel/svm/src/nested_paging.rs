@@ -33,7 +33,8 @@ pub struct PoolExhausted;
 #[repr(C, align(4096))]
 pub struct NestedTables<const N: usize> {
     tables: [[u64; 512]; N],
-    used: usize,
+    /// Tables in use besides the root. All zero when empty, so that the pool costs no image bytes.
+    allocated: usize,
 }
 
 impl<const N: usize> NestedTables<N> {
@@ -41,7 +42,7 @@ impl<const N: usize> NestedTables<N> {
     pub const fn new() -> Self {
         Self {
             tables: [[0; 512]; N],
-            used: 1,
+            allocated: 0,
         }
     }
 
@@ -52,7 +53,7 @@ impl<const N: usize> NestedTables<N> {
 
     /// Tables in use, of the `N` in the pool.
     pub fn used(&self) -> usize {
-        self.used
+        self.allocated + 1
     }
 
     /// Maps `len` bytes at `guest` to `host`. All three are multiples of 4 KiB.
@@ -150,11 +151,11 @@ impl<const N: usize> NestedTables<N> {
     }
 
     fn allocate(&mut self) -> Result<usize, PoolExhausted> {
-        if self.used == N {
+        if self.used() == N {
             return Err(PoolExhausted);
         }
-        self.used += 1;
-        Ok(self.used - 1)
+        self.allocated += 1;
+        Ok(self.allocated)
     }
 
     fn address(&self, table: usize) -> u64 {

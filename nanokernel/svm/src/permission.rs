@@ -25,7 +25,8 @@ impl MsrMap {
         Self([0xff; 8192])
     }
 
-    pub(crate) fn pass(&mut self, msr: u32) {
+    /// Lets reads of `msr` through, and writes if `writes`.
+    pub(crate) fn pass(&mut self, msr: u32, writes: bool) {
         let slot = match msr {
             0..=0x1fff => msr,
             0xc000_0000..=0xc000_1fff => msr - 0xc000_0000 + 0x2000,
@@ -33,7 +34,8 @@ impl MsrMap {
             _ => return,
         };
         if let Some(byte) = self.0.get_mut((slot / 4) as usize) {
-            *byte &= !(0b11 << (slot % 4 * 2));
+            let bits = if writes { 0b11 } else { 0b01 };
+            *byte &= !(bits << (slot % 4 * 2));
         }
     }
 }

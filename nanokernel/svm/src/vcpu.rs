@@ -191,21 +191,9 @@ impl VirtualCpu {
         self.host_save.as_ptr() as u64
     }
 
-    /// Sets the intercepts and the nested page tables. Ports not named here pass to the machine;
-    /// MSRs not named here exit.
-    pub fn set_up(
-        &mut self,
-        features: Features,
-        tables: HostPhys,
-        ports: &[u16],
-        passed_msrs: &[u32],
-    ) {
-        for &port in ports {
-            self.io_map.intercept(port);
-        }
-        for &msr in passed_msrs {
-            self.msr_map.pass(msr);
-        }
+    /// Sets the intercepts and the nested page tables. Every port passes to the machine and every
+    /// MSR exits, until [`Self::intercept_port`] and [`Self::pass_msrs`] say otherwise.
+    pub fn set_up(&mut self, features: Features, tables: HostPhys) {
         self.next_rip_reported = features.next_rip;
         let io_map = (&raw const self.io_map) as u64;
         let msr_map = (&raw const self.msr_map) as u64;
@@ -230,6 +218,18 @@ impl VirtualCpu {
         control.nested_paging = 1;
         control.nested_cr3 = tables.0;
         control.virtual_interrupt = V_INTR_MASKING;
+    }
+
+    /// Makes accesses to `port` exit.
+    pub fn intercept_port(&mut self, port: u16) {
+        self.io_map.intercept(port);
+    }
+
+    /// Lets reads of these MSRs through, and writes as well if `writes`.
+    pub fn pass_msrs(&mut self, msrs: core::ops::RangeInclusive<u32>, writes: bool) {
+        for msr in msrs {
+            self.msr_map.pass(msr, writes);
+        }
     }
 
     /// Makes the nested page tables' changes take effect at the next entry.
@@ -337,10 +337,12 @@ impl VirtualCpu {
             return Exit::NotEntered;
         }
         self.flush_next = false;
-        self.shadow_at = (self.vmcb.control.interrupt_shadow & 1 != 0
-            || self.shadow_at == Some(self.vmcb.state.rip))
-        .then_some(self.vmcb.state.rip);
-        self.exit()
+        let exit = self.exit();
+        let rip = self.vmcb.state.rip;
+        let shadow = self.vmcb.control.interrupt_shadow & 1 != 0 || self.shadow_at == Some(rip);
+        // A window means by definition that no shadow holds interrupts back any more.
+        self.shadow_at = (shadow && exit != Exit::InterruptWindow).then_some(rip);
+        exit
     }
 
     fn exit(&self) -> Exit {
@@ -369,6 +371,12 @@ impl VirtualCpu {
             0xffff_ffff | u64::MAX => Exit::InvalidState,
             other => Exit::Unexpected(other),
         }
+    }
+
+    /// The last exit as the hardware reported it: code and two words of information.
+    pub fn raw_exit(&self) -> (u64, u64, u64) {
+        let control = &self.vmcb.control;
+        (control.exit_code, control.exit_info_1, control.exit_info_2)
     }
 
     /// When the last exit happened.

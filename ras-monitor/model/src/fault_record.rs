@@ -186,6 +186,11 @@ impl<'r> FaultStore<'r> {
         Some(&mut slot.body)
     }
 
+    /// The slot that was opened last, as filled so far.
+    pub fn opened(&mut self) -> Option<&mut FaultRecord> {
+        self.slot_mut(self.next_sequence).map(|slot| &mut slot.body)
+    }
+
     /// Makes the slot that was opened last a record. Returns its number.
     pub fn seal(&mut self) -> Option<u64> {
         let sequence = self.next_sequence;

@@ -12,6 +12,7 @@ use crate::timer;
 use core::sync::atomic::{AtomicU32, Ordering};
 use darma_abi::shared::Phase;
 use darma_abi::units::{Cycles, Vector};
+use darma_histogram::Histogram;
 use darma_machine::descriptors;
 use darma_machine::irq_off::{self, Section};
 use darma_machine::local_apic::LocalApic;
@@ -201,9 +202,65 @@ pub fn time_scale() -> TimeScale {
     KERNEL.with(|kernel| kernel.scale)
 }
 
-/// Calls `look` with a task and its account, interrupts off: take numbers out, nothing more.
-pub fn account<R>(index: usize, look: impl FnOnce(&Task, &Accounting) -> R) -> Option<R> {
-    KERNEL.with(|kernel| Some(look(kernel.tasks.get(index)?, kernel.accounts.get(index)?)))
+/// The counts of one task.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskCounts {
+    /// The task.
+    pub task: &'static Task,
+    /// How often it ran.
+    pub runs: u64,
+    /// Releases that found the last one unfinished.
+    pub overruns: u64,
+    /// Missed deadlines by phase: idle, loaded, recovery.
+    pub missed: [u64; 3],
+}
+
+/// The phases in the order of [`TaskCounts::missed`].
+pub const PHASES: [Phase; 3] = [Phase::Idle, Phase::Loaded, Phase::Recovery];
+
+/// The counts of task `index`, in the order of declaration; `None` past the last.
+pub fn counts(index: usize) -> Option<TaskCounts> {
+    KERNEL.with(|kernel| {
+        let (task, account) = (kernel.tasks.get(index)?, kernel.accounts.get(index)?);
+        Some(TaskCounts {
+            task,
+            runs: account.runs(),
+            overruns: account.overruns(),
+            missed: PHASES.map(|phase| account.phase(phase).missed),
+        })
+    })
+}
+
+/// Copies a task's latencies under `phase` into `out`; false past the last task.
+///
+/// A histogram is 13 KiB, too much for one section with interrupts off, so it is copied in pieces of
+/// 512 bytes. A sample recorded between two pieces may be in the count and not in a bucket, or the
+/// other way round: one in thousands, in a figure that is out of date at once.
+pub fn copy_latency(index: usize, phase: Phase, out: &mut Histogram) -> bool {
+    const PIECE: usize = 512;
+    let whole = size_of::<Histogram>();
+    for offset in (0..whole).step_by(PIECE) {
+        let copied = KERNEL.with(|kernel| {
+            let account = kernel
+                .accounts
+                .get(index)
+                .filter(|_| index < kernel.tasks.len())?;
+            let from = (&raw const account.phase(phase).latency).cast::<u8>();
+            let to = (&raw mut *out).cast::<u8>();
+            let length = PIECE.min(whole - offset);
+            // SAFETY: both are histograms, plain integers of which any bytes are a value; the piece
+            // lies inside both, and `out` is an exclusive borrow of other memory.
+            unsafe {
+                to.add(offset)
+                    .copy_from_nonoverlapping(from.add(offset), length)
+            };
+            Some(())
+        });
+        if copied.is_none() {
+            return false;
+        }
+    }
+    true
 }
 
 #[unsafe(no_mangle)]

@@ -18,5 +18,7 @@ pub mod task;
 pub mod timer;
 
 pub use darma_sched::{Ceiling, Priority};
-pub use kernel::{Start, account, phase, set_phase, start, time_scale};
+pub use kernel::{
+    PHASES, Start, TaskCounts, copy_latency, counts, phase, set_phase, start, time_scale,
+};
 pub use task::{Context, Task};

@@ -1,0 +1,192 @@
+//! The status block in the shared region: what the GPOS's user space may know.
+//!
+//! The region is written, never read: what the GPOS put there cannot mislead us.
+
+use crate::once::Once;
+use crate::report;
+use darma_abi::report::Event;
+use darma_abi::shared::{
+    FaultEntry, GposState, MAX_TASKS, Machinery, RegionStore, StatusBody, StatusWriter, TaskEntry,
+    Text,
+};
+use darma_abi::units::{Cycles, HostPhys};
+use darma_histogram::Histogram;
+use darma_machine::{boot, irq_off, memory, time};
+use darma_rtos::{PHASES, time_scale};
+use darma_sched::TimeScale;
+
+static SUM: Once<Histogram> = Once::new(Histogram::new());
+static PART: Once<Histogram> = Once::new(Histogram::new());
+
+/// The region's host side.
+struct Region {
+    base: HostPhys,
+}
+
+impl RegionStore for Region {
+    fn store_u32(&mut self, offset: usize, value: u32) {
+        // SAFETY: SHARED-REGION: the plan gives the region to both sides; this side only stores,
+        // and the offset is inside it by the trait's contract.
+        unsafe {
+            memory::write_register(HostPhys(self.base.0 + offset as u64), 4, u64::from(value))
+        };
+    }
+
+    fn store(&mut self, offset: usize, bytes: &[u8]) {
+        // SAFETY: SHARED-REGION, as above.
+        unsafe { memory::write(HostPhys(self.base.0 + offset as u64), bytes) };
+    }
+}
+
+/// The publisher of the status block.
+pub(crate) struct Status {
+    region: Region,
+    writer: StatusWriter,
+    scale: TimeScale,
+    tsc_hz: u64,
+    sum: &'static mut Histogram,
+    part: &'static mut Histogram,
+    pub(crate) state: GposState,
+    pub(crate) boots: u32,
+    pub(crate) fault: Option<FaultEntry>,
+    pub(crate) dump_bytes: u64,
+    pub(crate) exits: u64,
+}
+
+impl Status {
+    /// A publisher for the region at `base`.
+    ///
+    /// # Safety
+    /// SHARED-REGION: `base` is the shared region of the memory plan.
+    pub(crate) unsafe fn new(base: HostPhys, tsc_hz: u64) -> Self {
+        Self {
+            region: Region { base },
+            writer: StatusWriter::new(),
+            scale: time_scale(),
+            tsc_hz,
+            sum: SUM.take(),
+            part: PART.take(),
+            state: GposState::Booting,
+            boots: 0,
+            fault: None,
+            dump_bytes: 0,
+            exits: 0,
+        }
+    }
+
+    /// Writes the region's header anew, for a new start of the GPOS, and the block.
+    pub(crate) fn initialise(&mut self) {
+        self.writer.initialise(&mut self.region);
+        self.publish();
+    }
+
+    /// Brings the block up to date.
+    pub(crate) fn publish(&mut self) {
+        let mut body = StatusBody::zeroed();
+        body.uptime_ns = self.now_ns();
+        body.tsc_hz = self.tsc_hz;
+        body.gpos_boots = self.boots;
+        body.gpos_state = self.state.code();
+        if let Some(fault) = self.fault {
+            body.fault = fault;
+        }
+        let (section, cycles) = longest_section();
+        body.machinery = Machinery {
+            irq_off_max_ns: self.scale.nanos(cycles).0,
+            irq_off_section: Text::new(section),
+            dump_bytes: self.dump_bytes,
+            exits: self.exits,
+        };
+        for (index, slot) in body.tasks.iter_mut().enumerate() {
+            let Some(entry) = self.task_entry(index) else {
+                break;
+            };
+            *slot = entry;
+            body.task_count += 1;
+        }
+        self.writer.publish(&body, &mut self.region);
+    }
+
+    /// A task's line: its latencies over all phases.
+    fn task_entry(&mut self, index: usize) -> Option<TaskEntry> {
+        let counts = darma_rtos::counts(index)?;
+        self.sum.clear();
+        for phase in PHASES {
+            if darma_rtos::copy_latency(index, phase, self.part) {
+                self.sum.merge(self.part);
+            }
+        }
+        let latency = self.sum.summary();
+        Some(TaskEntry {
+            name: Text::new(counts.task.name),
+            class: u32::from(counts.task.priority.class()),
+            reserved: 0,
+            period_ns: counts.task.period.0,
+            runs: counts.runs,
+            overruns: counts.overruns,
+            missed: counts.missed.iter().sum(),
+            min_ns: latency.min_ns,
+            p50_ns: latency.p50_ns,
+            p99_ns: latency.p99_ns,
+            p999_ns: latency.p999_ns,
+            max_ns: latency.max_ns,
+        })
+    }
+
+    /// Prints the final figures: every task under every phase, every section, the machinery.
+    pub(crate) fn report(&mut self, reserved_bytes: u64, reason: &str) {
+        for index in 0..MAX_TASKS {
+            let Some(counts) = darma_rtos::counts(index) else {
+                break;
+            };
+            for (phase, missed) in PHASES.into_iter().zip(counts.missed) {
+                darma_rtos::copy_latency(index, phase, self.part);
+                let latency = self.part.summary();
+                report::emit(&Event::Task {
+                    name: Text::new(counts.task.name),
+                    period_ns: counts.task.period.0,
+                    phase,
+                    samples: latency.samples,
+                    missed,
+                    overruns: counts.overruns,
+                    min_ns: latency.min_ns,
+                    p50_ns: latency.p50_ns,
+                    p99_ns: latency.p99_ns,
+                    p999_ns: latency.p999_ns,
+                    max_ns: latency.max_ns,
+                });
+            }
+        }
+        for (section, name) in irq_off::SECTIONS {
+            let ns = self.scale.nanos(irq_off::longest(section)).0;
+            report::emit(&Event::IrqOff {
+                section: Text::new(name),
+                ns,
+            });
+        }
+        report::emit(&Event::Figures {
+            text_bytes: boot::text_bytes(),
+            reserved_bytes,
+            tsc_hz: self.tsc_hz,
+            exits: self.exits,
+        });
+        report::emit(&Event::End {
+            at_ns: self.now_ns(),
+            reason: Text::new(reason),
+        });
+    }
+
+    /// Nanoseconds since the machine started.
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.scale.nanos(time::now()).0
+    }
+}
+
+/// The longest section with interrupts off so far.
+pub(crate) fn longest_section() -> (&'static str, Cycles) {
+    irq_off::SECTIONS
+        .iter()
+        .map(|(section, name)| (*name, irq_off::longest(*section)))
+        .max_by_key(|(_, cycles)| *cycles)
+        .unwrap_or_default()
+}
