@@ -5,7 +5,8 @@
 //!   Waiting ───────────► Pending ───────────► Running ───────────► Waiting
 //!              4 activate: overrun ──┘   └── 4 activate: overrun
 //! ```
-//! 1. The release point and the deadline are noted.
+//! 1. The release point is noted; nothing else, because it happens between the timer's interrupt and
+//!    the task's first instruction.
 //! 2. Latency is start minus release, recorded under the phase that the start fell in.
 //! 3. A finish after the deadline is a miss.
 //! 4. An activation that finds the last one unfinished is an overrun: it is not queued, and since
@@ -66,7 +67,6 @@ pub struct Accounting {
     state: State,
     relative_deadline: u64,
     released: u64,
-    deadline: u64,
     activations: u64,
     runs: u64,
     overruns: u64,
@@ -82,7 +82,6 @@ impl Accounting {
             state: State::Waiting,
             relative_deadline: relative_deadline.0,
             released: 0,
-            deadline: u64::MAX,
             activations: 0,
             runs: 0,
             overruns: 0,
@@ -90,7 +89,7 @@ impl Accounting {
         }
     }
 
-    /// Sets the distance from release to deadline, from the next activation on.
+    /// Sets the distance from release to deadline, from the next finish on.
     pub const fn set_deadline(&mut self, relative_deadline: Cycles) {
         self.relative_deadline = relative_deadline.0;
     }
@@ -98,20 +97,26 @@ impl Accounting {
     /// Transitions 1 and 4: the task was released at `at` (the point it should start, not now).
     #[inline]
     pub fn activate(&mut self, at: Cycles, phase: Phase) -> Activation {
-        self.activations = self.activations.saturating_add(1);
+        // One a nanosecond would take 584 years to wrap: saturating here would only cost.
+        self.activations = self.activations.wrapping_add(1);
         if self.state != State::Waiting {
-            self.overruns = self.overruns.saturating_add(1);
-            self.miss(phase, 1);
-            return Activation::Overrun;
+            return self.overrun(phase);
         }
         self.state = State::Pending;
         self.released = at.0;
-        self.deadline = at.0.saturating_add(self.relative_deadline);
         Activation::Pended
+    }
+
+    #[cold]
+    fn overrun(&mut self, phase: Phase) -> Activation {
+        self.overruns = self.overruns.saturating_add(1);
+        self.miss(phase, 1);
+        Activation::Overrun
     }
 
     /// Counts releases that passed without the timer being served ([`crate::Release::skipped`]):
     /// each is an overrun and a missed deadline.
+    #[cold]
     pub fn skip(&mut self, releases: u64, phase: Phase) {
         self.activations = self.activations.saturating_add(releases);
         self.overruns = self.overruns.saturating_add(releases);
@@ -138,10 +143,10 @@ impl Accounting {
             return true;
         }
         self.state = State::Waiting;
-        let response = scale.nanos(now.saturating_since(Cycles(self.released)));
+        let response = now.saturating_since(Cycles(self.released));
+        let met = response.0 <= self.relative_deadline;
         let record = self.phase_mut(phase);
-        record.response_max_ns = record.response_max_ns.max(response.0);
-        let met = now.0 <= self.deadline;
+        record.response_max_ns = record.response_max_ns.max(scale.nanos(response).0);
         if !met {
             self.miss(phase, 1);
         }

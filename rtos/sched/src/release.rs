@@ -48,21 +48,30 @@ impl Periodic {
     /// the usual case; one division when releases were skipped.
     #[inline]
     pub fn take(&mut self, now: Cycles) -> Option<Release> {
-        let late = now.0.checked_sub(self.next)?;
-        let skipped = if late < self.period {
-            0
-        } else {
-            late / self.period
-        };
         let at = self.next;
+        let late = now.0.checked_sub(at)?;
+        let (skipped, distance) = if late < self.period {
+            (0, self.period)
+        } else {
+            self.skip(late)
+        };
         // Saturation parks the task at the end of time, centuries away.
-        let distance = self.period.saturating_mul(skipped.saturating_add(1));
         self.next = at.saturating_add(distance);
         Some(Release {
             at: Cycles(at),
             skipped,
             next: Cycles(self.next),
         })
+    }
+
+    /// How many releases lie within `late`, and how far on the first after them lies.
+    #[cold]
+    const fn skip(&self, late: u64) -> (u64, u64) {
+        let skipped = late / self.period;
+        (
+            skipped,
+            self.period.saturating_mul(skipped.saturating_add(1)),
+        )
     }
 }
 

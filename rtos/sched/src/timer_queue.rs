@@ -1,15 +1,23 @@
 //! Absolute deadlines, and which of them comes next.
 //!
-//! A slot per timer, at most 32: a scan of so few words beats a heap in code and in worst case, and
-//! has no shapes to go wrong. The earliest slot is remembered, so asking for it, which happens on
-//! every exit of the GPOS, reads two words; the scan is paid when a timer is armed or expires.
+//! Expiries run in the timer's interrupt, ahead of the task that they release, so every instruction
+//! here is latency. Only the *armed* timers are kept, usually three of many slots, in a fixed array
+//! sorted with the nearest **last**: taking the nearest moves nothing, and arming moves only what is
+//! nearer than the new deadline, which for the task with the shortest period is next to nothing.
+//! Rejected: a scan over all slots, which costs several times as much when few are armed, and a heap,
+//! whose shape gains nothing at this size.
+//!
+//! Worst case: an operation looks at each armed timer twice, so at `2 * N` entries.
 //!
 //! Slot numbers are the tie-break: of two equal deadlines the lower slot comes first, so whoever
 //! hands out slots gives the more urgent task the lower one.
+//!
+//! Invariants: `entries[..armed]` descends strictly by (deadline, slot); a slot stands in it once,
+//! exactly when its bit in `slots` is set; no deadline in it is [`DISARMED`].
 
 use darma_abi::units::Cycles;
 
-/// Marks a slot that waits for nothing. As a deadline it lies centuries away.
+/// Arming for this point, which lies centuries away, disarms.
 const DISARMED: u64 = u64::MAX;
 
 /// An expired timer.
@@ -21,12 +29,34 @@ pub struct Due {
     pub deadline: Cycles,
 }
 
+/// An armed timer.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    deadline: u64,
+    slot: usize,
+}
+
+impl Entry {
+    const VACANT: Self = Self::new(0, DISARMED);
+
+    #[inline]
+    const fn new(slot: usize, deadline: u64) -> Self {
+        Self { deadline, slot }
+    }
+
+    #[inline]
+    const fn is_before(&self, other: &Self) -> bool {
+        self.deadline < other.deadline
+            || (self.deadline == other.deadline && self.slot < other.slot)
+    }
+}
+
 /// `N` timers, each armed for one absolute point in cycles or disarmed.
 #[derive(Clone, Debug)]
 pub struct TimerQueue<const N: usize> {
-    deadlines: [u64; N],
-    earliest: usize,
-    earliest_deadline: u64,
+    armed: usize,
+    slots: u32,
+    entries: [Entry; N],
 }
 
 impl<const N: usize> Default for TimerQueue<N> {
@@ -41,28 +71,39 @@ impl<const N: usize> TimerQueue<N> {
         const {
             assert!(
                 N <= 32,
-                "a scan of more than 32 slots is no longer the right structure"
+                "with more than 32 slots moving entries is no longer cheap, and `slots` is too short"
             )
         };
         Self {
-            deadlines: [DISARMED; N],
-            earliest: 0,
-            earliest_deadline: DISARMED,
+            armed: 0,
+            slots: 0,
+            entries: [Entry::VACANT; N],
         }
     }
 
     /// Arms a slot, replacing what it waited for. Returns whether the earliest deadline changed,
     /// which is when the hardware must be set anew. A slot that does not exist is ignored.
+    #[inline]
     pub fn arm(&mut self, slot: usize, deadline: Cycles) -> bool {
-        let before = self.earliest_deadline;
-        if let Some(entry) = self.deadlines.get_mut(slot) {
-            *entry = deadline.0;
-            self.rescan();
+        if slot >= N {
+            return false;
         }
-        self.earliest_deadline != before
+        if self.slots & Self::bit(slot) != 0 {
+            return self.change(slot, deadline.0);
+        }
+        if deadline.0 == DISARMED {
+            return false;
+        }
+        let first = deadline.0 < self.earliest();
+        let free = self.armed;
+        self.armed = free + 1;
+        self.slots |= Self::bit(slot);
+        self.settle(free, Entry::new(slot, deadline.0));
+        first
     }
 
     /// Disarms a slot. Returns whether the earliest deadline changed.
+    #[inline]
     pub fn cancel(&mut self, slot: usize) -> bool {
         self.arm(slot, Cycles(DISARMED))
     }
@@ -70,38 +111,93 @@ impl<const N: usize> TimerQueue<N> {
     /// The earliest deadline, if any slot is armed.
     #[inline]
     pub const fn next(&self) -> Option<Cycles> {
-        if self.earliest_deadline == DISARMED {
-            None
-        } else {
-            Some(Cycles(self.earliest_deadline))
+        match self.earliest() {
+            DISARMED => None,
+            deadline => Some(Cycles(deadline)),
         }
     }
 
     /// Takes and disarms the earliest slot if its time has come. Called until it says `None`, it
     /// returns at most `N` times for one `now`, unless the caller arms slots in the past between.
+    #[inline]
     pub fn pop_due(&mut self, now: Cycles) -> Option<Due> {
-        if self.earliest_deadline > now.0 || self.earliest_deadline == DISARMED {
+        let last = self.armed.wrapping_sub(1);
+        let first = self.entries.get(last)?;
+        if first.deadline > now.0 {
             return None;
         }
-        let due = Due {
-            slot: self.earliest,
-            deadline: Cycles(self.earliest_deadline),
-        };
-        if let Some(entry) = self.deadlines.get_mut(self.earliest) {
-            *entry = DISARMED;
-        }
-        self.rescan();
-        Some(due)
+        self.armed = last;
+        self.slots &= !Self::bit(first.slot);
+        Some(Due {
+            slot: first.slot,
+            deadline: Cycles(first.deadline),
+        })
     }
 
-    fn rescan(&mut self) {
-        self.earliest = 0;
-        self.earliest_deadline = DISARMED;
-        for (slot, deadline) in self.deadlines.iter().enumerate() {
-            if *deadline < self.earliest_deadline {
-                self.earliest = slot;
-                self.earliest_deadline = *deadline;
+    #[inline]
+    const fn bit(slot: usize) -> u32 {
+        // Slots are below 32; the mask is for the compiler.
+        1 << (slot & 31)
+    }
+
+    /// The earliest deadline, [`DISARMED`] if there is none: then the index wraps past the end.
+    #[inline]
+    const fn earliest(&self) -> u64 {
+        let last = self.armed.wrapping_sub(1);
+        if last < N {
+            self.entries[last].deadline
+        } else {
+            DISARMED
+        }
+    }
+
+    /// Moves the entry of an armed slot, or takes it out; returns what [`Self::arm`] does. Out of
+    /// line: in the interrupt's path a slot is armed only after it expired.
+    #[inline(never)]
+    fn change(&mut self, slot: usize, deadline: u64) -> bool {
+        let before = self.earliest();
+        let armed = self.entries.get(..self.armed).unwrap_or_default();
+        let Some(mut at) = armed.iter().rposition(|entry| entry.slot == slot) else {
+            return false;
+        };
+        let new = Entry::new(slot, deadline);
+        // What the new deadline overtakes moves down by one; disarming closes the gap.
+        for next in at + 1..self.armed {
+            match self.entries.get(next) {
+                Some(&nearer) if deadline == DISARMED || new.is_before(&nearer) => {
+                    self.set(at, nearer);
+                    at = next;
+                }
+                _ => break,
             }
+        }
+        if deadline == DISARMED {
+            self.slots &= !Self::bit(slot);
+            self.armed = at;
+        } else {
+            self.settle(at, new);
+        }
+        self.earliest() != before
+    }
+
+    /// Puts an entry in at `at`, which is free, or farther: what is nearer than it moves up by one.
+    #[inline(always)]
+    fn settle(&mut self, mut at: usize, new: Entry) {
+        while let Some(&farther) = self.entries.get(at.wrapping_sub(1)) {
+            if new.is_before(&farther) {
+                break;
+            }
+            self.set(at, farther);
+            at -= 1;
+        }
+        self.set(at, new);
+    }
+
+    /// A place past the last is ignored; by the invariants there is never a call for one.
+    #[inline]
+    fn set(&mut self, at: usize, entry: Entry) {
+        if let Some(place) = self.entries.get_mut(at) {
+            *place = entry;
         }
     }
 }
@@ -158,6 +254,21 @@ mod tests {
         assert_eq!(queue.next(), Some(Cycles(50)));
     }
 
+    #[test]
+    fn every_slot_may_be_armed_at_once() {
+        let mut queue = TimerQueue::<32>::new();
+        for slot in 0..32 {
+            queue.arm(slot, Cycles(u64::MAX - 1));
+        }
+        for slot in 0..32 {
+            queue.arm(slot, Cycles(7));
+        }
+        for slot in 0..32 {
+            assert_eq!(queue.pop_due(Cycles(7)).map(|due| due.slot), Some(slot));
+        }
+        assert_eq!(queue.pop_due(Cycles(u64::MAX)), None);
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Arm(usize, u64),
@@ -179,9 +290,18 @@ mod tests {
             let mut queue = TimerQueue::<8>::new();
             let mut model = BTreeMap::<usize, u64>::new();
             for step in steps {
+                let before = model.values().copied().min();
                 match step {
-                    Step::Arm(slot, at) => { queue.arm(slot, Cycles(at)); model.insert(slot, at); }
-                    Step::Cancel(slot) => { queue.cancel(slot); model.remove(&slot); }
+                    Step::Arm(slot, at) => {
+                        let changed = queue.arm(slot, Cycles(at));
+                        model.insert(slot, at);
+                        prop_assert_eq!(changed, model.values().copied().min() != before);
+                    }
+                    Step::Cancel(slot) => {
+                        let changed = queue.cancel(slot);
+                        model.remove(&slot);
+                        prop_assert_eq!(changed, model.values().copied().min() != before);
+                    }
                     Step::Pop(now) => {
                         let first = model.iter().map(|(s, d)| (*d, *s)).min();
                         let expected = first.filter(|(deadline, _)| *deadline <= now);
