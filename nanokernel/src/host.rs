@@ -19,7 +19,6 @@ use core::fmt::Write;
 use darma_abi::report::{Event as Report, Line};
 use darma_abi::shared::{CrashKind, Doorbell, FaultEntry, GposState, Mark, Phase, Text};
 use darma_abi::units::{Cycles, Nanos};
-use darma_machine::irq_off::{self, Section};
 use darma_machine::{println, time};
 use darma_policy::boot::config::{Config, OnPoweroff};
 use darma_ras_model::detect::{Detector, Event, Severity, Verdict};
@@ -140,11 +139,7 @@ impl Host<'_> {
     /// Runs the GPOS until a verdict ends it.
     fn run_gpos(&mut self) -> Verdict {
         loop {
-            let stop = self.gpos.run();
-            let (entry, exit) = self.gpos.cpu.longest_sections();
-            irq_off::note(Section::GuestEntry, entry);
-            irq_off::note(Section::GuestExit, exit);
-            let event = match stop {
+            let event = match self.gpos.run() {
                 Stop::Event(event) => Some(event),
                 Stop::Doorbell { offset, value } => {
                     self.doorbell(offset, value);

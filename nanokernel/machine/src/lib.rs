@@ -22,4 +22,6 @@ use core::sync::atomic::AtomicU8;
 
 /// Set by an interrupt handler that leaves work for the main loop; read as the last thing before
 /// the guest is entered, and cleared by the main loop before it looks for that work.
+/// Exported by name: the assembly that enters the guest reads it.
+#[unsafe(export_name = "darma_attention")]
 pub static ATTENTION: AtomicU8 = AtomicU8::new(0);

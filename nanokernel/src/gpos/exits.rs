@@ -33,7 +33,7 @@ impl Gpos {
                 return Stop::MonitorTimer;
             }
             self.offer_interrupt();
-            let exit = self.cpu.run(&ATTENTION);
+            let exit = self.cpu.run();
             self.counters.exits += 1;
             // The guest may have moved its CR8; what is emulated next works on the APIC's copy.
             self.apic.set_cr8(self.cpu.task_priority());

@@ -10,18 +10,15 @@ use crate::features::Features;
 use crate::permission::{IoMap, MsrMap};
 use crate::vmcb::{Control, Segment, State, Vmcb};
 use core::arch::asm;
-use core::sync::atomic::AtomicU8;
 use darma_abi::units::{Cycles, GuestPhys, GuestVirt, HostPhys, Vector};
+#[cfg(doc)]
+use darma_machine::ATTENTION;
+use darma_machine::time;
 
 core::arch::global_asm!(include_str!("enter.S"));
 
 unsafe extern "C" {
-    fn svm_enter(
-        registers: *mut GuestRegisters,
-        vmcb: u64,
-        attention: *const u8,
-        stamps: *mut Stamps,
-    ) -> u32;
+    fn svm_enter(registers: *mut GuestRegisters, vmcb: u64) -> u32;
 }
 
 const INTERCEPT_INTR: u32 = 1 << 0;
@@ -72,14 +69,6 @@ pub struct GuestRegisters {
     rsi: u64,
     rdi: u64,
     r8_to_r15: [u64; 8],
-}
-
-#[repr(C)]
-#[derive(Default)]
-struct Stamps {
-    longest_entry: u64,
-    exit_at: u64,
-    longest_exit: u64,
 }
 
 /// Where and how the guest starts: the 64-bit Linux boot protocol's processor state.
@@ -151,7 +140,7 @@ pub struct VirtualCpu {
     msr_map: MsrMap,
     host_save: [u8; 4096],
     registers: GuestRegisters,
-    stamps: Stamps,
+    exit_time: Cycles,
     next_rip_reported: bool,
     shadow_at: Option<u64>,
     flush_next: bool,
@@ -175,11 +164,7 @@ impl VirtualCpu {
                 rdi: 0,
                 r8_to_r15: [0; 8],
             },
-            stamps: Stamps {
-                longest_entry: 0,
-                exit_at: 0,
-                longest_exit: 0,
-            },
+            exit_time: Cycles(0),
             next_rip_reported: false,
             shadow_at: None,
             flush_next: true,
@@ -310,10 +295,10 @@ impl VirtualCpu {
         reset_fpu();
     }
 
-    /// Runs the guest until something happens, unless `attention` is set already.
+    /// Runs the guest until something happens, unless [`ATTENTION`] is set already.
     ///
     /// Interrupts are on when this returns; one that caused the exit has been taken by then.
-    pub fn run(&mut self, attention: &AtomicU8) -> Exit {
+    pub fn run(&mut self) -> Exit {
         let control = &mut self.vmcb.control;
         control.tlb_control = u32::from(self.flush_next);
         control.clean = 0;
@@ -325,17 +310,11 @@ impl VirtualCpu {
         // SAFETY: the control block is complete after `set_up` and `reset_to`; nested paging keeps
         // the guest away from all memory of the image (PARTITION); `enter.S` restores every host
         // register that Rust relies on, and the guest's FPU state is never touched by the image.
-        let entered = unsafe {
-            svm_enter(
-                &raw mut self.registers,
-                vmcb,
-                attention.as_ptr(),
-                &raw mut self.stamps,
-            )
-        };
+        let entered = unsafe { svm_enter(&raw mut self.registers, vmcb) };
         if entered == 0 {
             return Exit::NotEntered;
         }
+        self.exit_time = time::now();
         self.flush_next = false;
         let exit = self.exit();
         let rip = self.vmcb.state.rip;
@@ -379,17 +358,9 @@ impl VirtualCpu {
         (control.exit_code, control.exit_info_1, control.exit_info_2)
     }
 
-    /// When the last exit happened.
-    pub fn exit_time(&self) -> Cycles {
-        Cycles(self.stamps.exit_at)
-    }
-
-    /// The longest entry and exit sections with interrupts off so far.
-    pub fn longest_sections(&self) -> (Cycles, Cycles) {
-        (
-            Cycles(self.stamps.longest_entry),
-            Cycles(self.stamps.longest_exit),
-        )
+    /// When the last exit was over: after the interrupt, if one caused it.
+    pub const fn exit_time(&self) -> Cycles {
+        self.exit_time
     }
 
     /// An event is waiting for the next entry, so no other can be injected before it.

@@ -27,12 +27,20 @@ impl<T> InterruptCell<T> {
     /// When called from inside another `with` of the same cell: a bug of this crate.
     #[inline(always)]
     pub(crate) fn with<R>(&self, use_it: impl FnOnce(&mut T) -> R) -> R {
-        interrupts::without_interrupts(|| {
-            assert!(!self.busy.replace(true), "kernel state used inside itself");
-            // SAFETY: interrupts are off and the flag says that no other borrow lives.
-            let result = use_it(unsafe { &mut *self.value.get() });
-            self.busy.set(false);
-            result
-        })
+        // SAFETY: the closure runs with interrupts off.
+        interrupts::without_interrupts(|| unsafe { self.with_interrupts_off(use_it) })
+    }
+
+    /// As [`Self::with`], for an interrupt handler, whose interrupts are off already.
+    ///
+    /// # Safety
+    /// The processor's interrupt flag is clear.
+    #[inline(always)]
+    pub(crate) unsafe fn with_interrupts_off<R>(&self, use_it: impl FnOnce(&mut T) -> R) -> R {
+        assert!(!self.busy.replace(true), "kernel state used inside itself");
+        // SAFETY: interrupts are off and the flag says that no other borrow lives.
+        let result = use_it(unsafe { &mut *self.value.get() });
+        self.busy.set(false);
+        result
     }
 }

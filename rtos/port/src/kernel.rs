@@ -99,8 +99,8 @@ impl Kernel {
         LocalApic::in_handler().start_timer(ticks);
     }
 
-    fn expire(&mut self, phase: Phase) {
-        let now = time::now();
+    fn expire(&mut self, now: Cycles) {
+        let phase = phase();
         while let Some(due) = self.queue.pop_due(now) {
             if due.slot < MAX_TASKS {
                 self.release(due.slot, now, phase);
@@ -180,21 +180,12 @@ pub unsafe fn start(start: Start) {
 
 /// The phase under which latencies are recorded now.
 pub fn phase() -> Phase {
-    match PHASE.load(Ordering::Relaxed) {
-        1 => Phase::Loaded,
-        2 => Phase::Recovery,
-        _ => Phase::Idle,
-    }
+    Phase::from_code(PHASE.load(Ordering::Relaxed)).unwrap_or(Phase::Idle)
 }
 
 /// Sets the phase under which latencies are recorded from now on.
 pub fn set_phase(phase: Phase) {
-    let number = match phase {
-        Phase::Idle => 0,
-        Phase::Loaded => 1,
-        Phase::Recovery => 2,
-    };
-    PHASE.store(number, Ordering::Relaxed);
+    PHASE.store(phase.code(), Ordering::Relaxed);
 }
 
 /// The time-stamp counter's scale.
@@ -263,43 +254,51 @@ pub fn copy_latency(index: usize, phase: Phase, out: &mut Histogram) -> bool {
     true
 }
 
+/// The timer's handler. All of it stands between a release and its task's first instruction, so
+/// it does nothing that could be done later.
 #[unsafe(no_mangle)]
 extern "C" fn rtos_timer_interrupt() {
     let begin = time::now();
-    KERNEL.with(|kernel| kernel.expire(phase()));
+    // SAFETY: the stub is behind an interrupt gate: interrupts are off.
+    unsafe { KERNEL.with_interrupts_off(|kernel| kernel.expire(begin)) };
     LocalApic::in_handler().end_of_interrupt();
     irq_off::record(Section::Timer, begin);
 }
 
+/// A task's interrupt. What the account needs is noted after the body.
 #[unsafe(no_mangle)]
 extern "C" fn rtos_task_interrupt(number: u32) {
     let begin = time::now();
-    let run = KERNEL.with(|kernel| {
+    let find = |kernel: &mut Kernel| {
         let slot = usize::from(*kernel.task_of_vector.get(number as usize)?);
         Some((
             slot,
             kernel.tasks.get(slot)?.body,
             *kernel.released.get(slot)?,
         ))
-    });
-    if let Some((slot, body, released)) = run {
-        let phase = phase();
-        irq_off::record(Section::TaskEntry, begin);
-        interrupts::enable();
-        let started = time::now();
-        body(&Context { released, started });
-        interrupts::disable();
-        let finish = time::now();
-        KERNEL.with(|kernel| {
+    };
+    // SAFETY: the stub is behind an interrupt gate: interrupts are off.
+    let Some((slot, body, released)) = (unsafe { KERNEL.with_interrupts_off(find) }) else {
+        LocalApic::in_handler().end_of_interrupt();
+        return;
+    };
+    let started = time::now();
+    interrupts::enable();
+    body(&Context { released, started });
+    interrupts::disable();
+    let finish = time::now();
+    let phase = phase();
+    // SAFETY: interrupts were switched off three lines above.
+    unsafe {
+        KERNEL.with_interrupts_off(|kernel| {
             let scale = kernel.scale;
             if let Some(account) = kernel.accounts.get_mut(slot) {
                 account.start(started, phase, &scale);
                 account.finish(finish, phase, &scale);
             }
         });
-        LocalApic::in_handler().end_of_interrupt();
-        irq_off::record(Section::TaskExit, finish);
-    } else {
-        LocalApic::in_handler().end_of_interrupt();
     }
+    LocalApic::in_handler().end_of_interrupt();
+    irq_off::note(Section::TaskEntry, started.saturating_since(begin));
+    irq_off::record(Section::TaskExit, finish);
 }
