@@ -8,12 +8,15 @@
 //! 3. `cpio`, `modules`, `initramfs`, `ramdisk`: archives, as functions of their content.
 //! 4. `image`, `shim`, `fault_module`, `prepare`: what is built.
 //! 5. `qemu`, `session`, `standalone`, `log_compare`: the machine, and a run of it.
-//! 6. `checks`, `run`: what commands do beyond that.
+//! 6. `quantity`, `table`, `account`, `figures`: what a run reported, as functions of the reports.
+//! 7. `checks`, `run`: what commands do beyond that.
 
+pub mod account;
 pub mod checks;
 pub mod cpio;
 pub mod debian;
 pub mod fault_module;
+pub mod figures;
 pub mod image;
 pub mod initramfs;
 pub mod kernels;
@@ -23,10 +26,12 @@ pub mod paths;
 pub mod prepare;
 pub mod process;
 pub mod qemu;
+pub mod quantity;
 pub mod ramdisk;
 pub mod run;
 pub mod session;
 pub mod shim;
 pub mod standalone;
+pub mod table;
 pub mod terminal;
 pub mod toolchain;
