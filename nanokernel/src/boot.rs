@@ -16,7 +16,7 @@ use darma_abi::shared::REGION_BYTES;
 use darma_abi::units::{Cycles, HostPhys, Nanos, Vector};
 use darma_machine::local_apic::LocalApic;
 use darma_machine::pvh::StartInfo;
-use darma_machine::{boot, console, descriptors, exceptions, memory, println, time};
+use darma_machine::{boot, console, descriptors, exceptions, memory, paging, println, time};
 use darma_policy::boot::bzimage::BzImage;
 use darma_policy::boot::config::Config;
 use darma_policy::boot::e820::{self, Entry};
@@ -73,8 +73,10 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
             &"the boot loader gave no PVH start information: use qemu-system-x86_64 -kernel",
         );
     };
-    // SAFETY: BOOT-ONCE.
-    let reach = unsafe { boot::extend_identity_map() };
+    // SAFETY: BOOT-ONCE, interrupts off.
+    let Ok(HostPhys(reach)) = (unsafe { paging::tighten() }) else {
+        boot_error(&"the image outgrew its page tables: report this as a bug");
+    };
     let images = images(&info, reach);
     let config = CONFIG
         .take()

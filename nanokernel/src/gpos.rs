@@ -18,6 +18,7 @@ pub(crate) use processor::msr_facts;
 
 use darma_abi::units::{Cycles, GuestPhys, HostPhys};
 use darma_machine::io_apic::IoApic;
+use darma_machine::println;
 use darma_policy::boot::memory_plan::{MemoryPlan, Owner};
 use darma_policy::boot::span::Span;
 use darma_policy::devices::message::Processor;
@@ -53,7 +54,7 @@ pub(crate) enum Stop {
     MonitorTimer,
 }
 
-/// What counts of the GPOS since it was entered.
+/// What counts of the GPOS: exits since the machine started, the rest since it was entered.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counters {
     /// Exits of any kind.
@@ -215,10 +216,18 @@ impl Gpos {
         self.tables.used()
     }
 
-    /// Notes an access outside the partition.
+    /// Notes an access outside the partition. The first few of each start are logged; a guest that
+    /// makes millions of them must not fill the console.
     fn violation(&mut self, at: GuestPhys) {
+        const LOGGED: u64 = 8;
         self.counters.violations += 1;
         self.counters.last_violation = at.0;
+        if self.counters.violations <= LOGGED {
+            let rip = self.cpu.rip();
+            println!(
+                "darma: access outside the partition at {at} from rip {rip}: answered as absent hardware"
+            );
+        }
     }
 
     /// Puts everything virtual into its reset state, for the next start of the kernel. The devices
@@ -230,6 +239,11 @@ impl Gpos {
         self.io_apic.reset();
         self.routes.reset();
         self.msrs.reset();
+        processor::reset_own_msrs();
+        self.counters = Counters {
+            exits: self.counters.exits,
+            ..Counters::default()
+        };
         self.idle = false;
         self.doorbell = None;
         self.arm_timer();

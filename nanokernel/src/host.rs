@@ -293,8 +293,12 @@ impl Host<'_> {
         if self.config.on_poweroff == OnPoweroff::LeaveEmulator {
             fatal::leave();
         }
+        // The tasks run on. That shows in the log, at doubling distances so that it stays short.
+        let mut wait = Nanos(1_000_000_000);
         loop {
-            x86_64::instructions::hlt();
+            self.wait(wait);
+            wait = Nanos(wait.0.saturating_mul(2));
+            self.status.report_tasks();
         }
     }
 

@@ -133,8 +133,8 @@ impl Status {
         })
     }
 
-    /// Prints the final figures: every task under every phase, every section, the machinery.
-    pub(crate) fn report(&mut self, reserved_bytes: u64, reason: &str) {
+    /// Prints every task's figures under every phase.
+    pub(crate) fn report_tasks(&mut self) {
         for index in 0..MAX_TASKS {
             let Some(counts) = darma_rtos::counts(index) else {
                 break;
@@ -157,6 +157,11 @@ impl Status {
                 });
             }
         }
+    }
+
+    /// Prints the final figures: the tasks, every section with interrupts off, the machinery.
+    pub(crate) fn report(&mut self, reserved_bytes: u64, reason: &str) {
+        self.report_tasks();
         for (section, name) in irq_off::SECTIONS {
             let ns = self.scale.nanos(irq_off::longest(section)).0;
             report::emit(&Event::IrqOff {

@@ -107,6 +107,8 @@ boot_gdt_pointer:
 boot_pml4:  .skip 4096
 boot_pdpt:  .skip 4096
 boot_pd:    .skip 16384
+    .globl boot_pd, boot_stack_guard
+boot_stack_guard: .skip 4096            # unmapped later: an overflow faults instead of corrupting
 boot_stack: .skip 524288
     .globl boot_stack_top
 boot_stack_top:

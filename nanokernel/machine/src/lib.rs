@@ -13,6 +13,7 @@ pub mod io_apic;
 pub mod irq_off;
 pub mod local_apic;
 pub mod memory;
+pub mod paging;
 pub mod pci;
 pub mod port;
 pub mod pvh;

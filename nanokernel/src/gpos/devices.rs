@@ -161,7 +161,7 @@ impl Gpos {
             // SAFETY: DEVICE-OWNER: a register of the GPOS's own function beside its MSI-X table.
             Some(MsixRead::Pass) => unsafe { memory::read_register(HostPhys(at.0), width.bytes()) },
             None => {
-                self.counters.absent += 1;
+                self.violation(at);
                 u64::MAX
             }
         }
@@ -191,7 +191,7 @@ impl Gpos {
             Some(MsixAct::Pass) => unsafe {
                 memory::write_register(HostPhys(at.0), width.bytes(), value)
             },
-            None => self.counters.absent += 1,
+            None => self.violation(at),
         }
         None
     }

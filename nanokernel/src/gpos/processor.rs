@@ -24,15 +24,39 @@ pub(crate) fn host_cpuid(leaf: u32, subleaf: u32) -> CpuidLeaf {
 /// What the MSR policy needs to know of this processor.
 pub(crate) fn msr_facts() -> MsrFacts {
     const MCG_CAP: u32 = 0x179;
-    // SAFETY: the policy asks for memory-type range registers, which exist on every processor with
-    // long mode, and MCG_CAP exists where CPUID 1 EDX bit 14 says so.
-    let read = |msr: u32| unsafe { Msr::new(msr).read() };
-    let has_machine_check = host_cpuid(1, 0).edx & (1 << 14) != 0;
+    const MTRR: u32 = 1 << 12;
+    const MACHINE_CHECK: u32 = 1 << 14;
+    let features = host_cpuid(1, 0).edx;
+    // SAFETY: each register is read only where CPUID says that it exists.
+    let read = |feature: u32, msr: u32| {
+        if features & feature != 0 {
+            unsafe { Msr::new(msr).read() }
+        } else {
+            0
+        }
+    };
     MsrFacts {
-        mtrrs: Mtrrs::capture(read),
-        machine_check: if has_machine_check { read(MCG_CAP) } else { 0 },
+        mtrrs: Mtrrs::capture(|msr| read(MTRR, msr)),
+        machine_check: read(MACHINE_CHECK, MCG_CAP),
         optional_efer: cpuid::optional_efer_bits(host_cpuid),
     }
+}
+
+/// Puts those of the guest's own MSRs back to zero that VMLOAD does not load, so that a new kernel
+/// does not find its predecessor's: TSC_AUX, SPEC_CTRL, XSS.
+pub(super) fn reset_own_msrs() {
+    const RDTSCP: u32 = 1 << 27;
+    const SPEC_CTRL: u32 = 1 << 26;
+    const XSAVES: u32 = 1 << 3;
+    // SAFETY: each exists where CPUID says so, zero is its reset value, and the image uses none.
+    let clear = |exists: bool, msr: u32| {
+        if exists {
+            unsafe { Msr::new(msr).write(0) };
+        }
+    };
+    clear(host_cpuid(0x8000_0001, 0).edx & RDTSCP != 0, 0xc000_0103);
+    clear(host_cpuid(7, 0).edx & SPEC_CTRL != 0, 0x48);
+    clear(host_cpuid(0xd, 1).eax & XSAVES != 0, 0xda0);
 }
 
 impl Gpos {
