@@ -3,7 +3,7 @@
 //! One table says it all ([`TABLE`]), and the permission bitmap is built from the same table. What
 //! may pass is what the processor switches with the guest (VMLOAD and VMSAVE) or what steers only
 //! speculation and state that the image does not use. **Nothing else that the guest writes reaches the
-//! machine**: it goes into a bounded shadow, into the VMCB, or nowhere.
+//! machine**: it goes into a bounded shadow, into the virtual processor, or nowhere.
 //!
 //! A register that the processor's family defines but that is not the guest's reads the hardware's
 //! value or zero and swallows writes, rather than faulting: kernels write those unasked, by family and
@@ -121,10 +121,10 @@ pub struct MsrFacts {
     pub optional_efer: u64,
 }
 
-/// The guest's registers that live in the VMCB and that the answers depend on.
+/// The guest's registers that the virtual processor holds and that the answers depend on.
 #[derive(Clone, Copy, Debug)]
-pub struct VmcbRegisters {
-    /// EFER as the VMCB has it, SVME included.
+pub struct ControlRegisters {
+    /// EFER as the virtual processor has it, SVME included.
     pub efer: u64,
     /// G_PAT.
     pub pat: u64,
@@ -147,9 +147,9 @@ pub enum MsrRead {
 pub enum MsrWrite {
     /// Nothing is left to do.
     Done,
-    /// Put this into EFER of the VMCB; translations may have changed.
+    /// Put this into the virtual processor's EFER; translations may have changed.
     Efer(u64),
-    /// Put this into G_PAT of the VMCB; translations may have changed.
+    /// Put this into the virtual processor's PAT; translations may have changed.
     Pat(u64),
     /// The virtual APIC's `write_msr` does it.
     Apic,
@@ -232,12 +232,12 @@ impl MsrPolicy {
     /// # Errors
     /// #GP if there is no such register for the guest. Also for those of [`passages`], whose reads
     /// do not exit when the bitmap is built from them.
-    pub fn read(&mut self, msr: u32, vmcb: VmcbRegisters) -> Result<MsrRead, GeneralProtection> {
+    pub fn read(&mut self, msr: u32, control: ControlRegisters) -> Result<MsrRead, GeneralProtection> {
         let value = match class_of(msr) {
             Some(Class::Apic) => return Ok(MsrRead::Apic),
             Some(Class::Quiet) => Some(0),
-            Some(Class::Efer) => Some(vmcb.efer & !EFER_SVME),
-            Some(Class::Pat) => Some(vmcb.pat),
+            Some(Class::Efer) => Some(control.efer & !EFER_SVME),
+            Some(Class::Pat) => Some(control.pat),
             Some(Class::DebugControl) => Some(self.debug_control),
             Some(Class::Mtrr) => self.mtrrs.read(msr),
             Some(Class::MachineCheck) => self.read_machine_check(msr),
@@ -254,12 +254,12 @@ impl MsrPolicy {
         &mut self,
         msr: u32,
         value: u64,
-        vmcb: VmcbRegisters,
+        control: ControlRegisters,
     ) -> Result<MsrWrite, GeneralProtection> {
         match class_of(msr) {
             Some(Class::Apic) => return Ok(MsrWrite::Apic),
             Some(Class::ReadOnly | Class::Quiet) => self.swallow(msr),
-            Some(Class::Efer) => return self.write_efer(value, vmcb),
+            Some(Class::Efer) => return self.write_efer(value, control),
             Some(Class::Pat) => {
                 return if is_pat(value) {
                     Ok(MsrWrite::Pat(value))
@@ -279,16 +279,16 @@ impl MsrPolicy {
 
     /// EFER (APM2 3.1.7). LMA follows from LME and paging, and the processor keeps it; SVME belongs
     /// to the nanokernel, VMRUN insists on it, and the guest never sees it.
-    fn write_efer(&self, value: u64, vmcb: VmcbRegisters) -> Result<MsrWrite, GeneralProtection> {
+    fn write_efer(&self, value: u64, control: ControlRegisters) -> Result<MsrWrite, GeneralProtection> {
         let writable = EFER_SCE | EFER_LME | EFER_NXE | self.facts.optional_efer;
-        let changed = value ^ vmcb.efer;
+        let changed = value ^ control.efer;
         if value & !(writable | EFER_LMA) != 0
-            || (changed & EFER_LME != 0 && vmcb.cr0 & CR0_PG != 0)
+            || (changed & EFER_LME != 0 && control.cr0 & CR0_PG != 0)
         {
             return Err(GeneralProtection);
         }
         Ok(MsrWrite::Efer(
-            value & writable | vmcb.efer & EFER_LMA | EFER_SVME,
+            value & writable | control.efer & EFER_LMA | EFER_SVME,
         ))
     }
 

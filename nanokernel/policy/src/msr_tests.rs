@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 use std::vec::Vec;
 
-const LONG_MODE: VmcbRegisters = VmcbRegisters {
+const LONG_MODE: ControlRegisters = ControlRegisters {
     efer: 0x1d01,
     pat: 0x0007_0406_0007_0406,
     cr0: 0x8005_0033,
@@ -63,7 +63,7 @@ fn long_mode_cannot_change_under_paging_and_lma_is_the_processors() {
         policy.write(0xc000_0080, 0xc01, LONG_MODE),
         Err(GeneralProtection)
     );
-    let flat = VmcbRegisters {
+    let flat = ControlRegisters {
         efer: 0x1000,
         cr0: 0x11,
         ..LONG_MODE
@@ -75,7 +75,7 @@ fn long_mode_cannot_change_under_paging_and_lma_is_the_processors() {
 }
 
 #[test]
-fn pat_lives_in_the_vmcb_and_takes_memory_types_only() {
+fn pat_belongs_to_the_virtual_processor_and_takes_memory_types_only() {
     let mut policy = fresh();
     assert_eq!(value(&mut policy, 0x277), 0x0007_0406_0007_0406);
     let linux = 0x0407_0506_0007_0106;

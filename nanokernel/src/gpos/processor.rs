@@ -5,7 +5,7 @@ use super::exits::low;
 use darma_machine::time;
 use darma_policy::cpuid::{self, CpuidLeaf};
 use darma_policy::mmio::Trapped;
-use darma_policy::msr::{MsrFacts, MsrRead, MsrWrite, Mtrrs, VmcbRegisters};
+use darma_policy::msr::{MsrFacts, MsrRead, MsrWrite, Mtrrs, ControlRegisters};
 use x86_64::registers::model_specific::Msr;
 
 const GENERAL_PROTECTION: u8 = 13;
@@ -115,9 +115,9 @@ impl Gpos {
         }
     }
 
-    fn control_registers(&self) -> VmcbRegisters {
+    fn control_registers(&self) -> ControlRegisters {
         let (cr0, _, _, efer) = self.cpu.paging();
-        VmcbRegisters {
+        ControlRegisters {
             efer,
             pat: self.cpu.pat(),
             cr0,

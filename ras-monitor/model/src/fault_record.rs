@@ -58,7 +58,7 @@ pub struct FaultRecord {
     pub detect_ns: u64,
     /// What was seen, by cause: pvpanic bits, exit code, violated address.
     pub evidence: u64,
-    /// VMCB exit code of the last exit.
+    /// The hardware's code of the last exit.
     pub exit_code: u64,
     /// Its first information word.
     pub exit_info_1: u64,

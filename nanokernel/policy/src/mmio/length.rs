@@ -1,6 +1,6 @@
 //! By how much RIP moves past an instruction that trapped.
 //!
-//! Without NRIPS (QEMU's emulation has none) the VMCB does not say. The bytes are decoded, and must
+//! Without NRIPS (QEMU's emulation has none) the exit does not say. The bytes are decoded, and must
 //! still be the instruction that the exit code names: if the guest changed them in between, the
 //! exit is answered by running the guest again rather than by a wrong skip. Port accesses need
 //! none of this: EXITINFO2 holds their next RIP (APM2 15.10.2).

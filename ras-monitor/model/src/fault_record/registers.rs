@@ -1,9 +1,9 @@
-//! The processor's state at the failure, as the VMCB and the exit path hold it (APM2 appendix B).
+//! The processor's state at the failure, as the virtual processor holds it (APM2 appendix B).
 
 use core::mem::offset_of;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// A segment register with its hidden part, in the VMCB's format.
+/// A segment register with its hidden part, in SVM's packed format.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
 )]
@@ -87,7 +87,7 @@ pub struct Registers {
     pub apic_base: u64,
     /// Current privilege level.
     pub cpl: u64,
-    /// The interrupt that was being delivered (VMCB EXITINTINFO).
+    /// The interrupt that was being delivered (APM2 15.7.2).
     pub exit_interrupt: u64,
     /// Bit 0: in an interrupt shadow.
     pub interrupt_shadow: u64,

@@ -2,7 +2,7 @@
 //!
 //! A pure state machine: registers in, effects out, time as a parameter. It decides which interrupt
 //! the guest takes next; delivering it is the edge's work. The pending state lives only here: the
-//! VMCB is told at every entry and never asked, because an interrupt that only the VMCB remembers
+//! virtual processor is told at every entry and never asked, because an interrupt that only it remembers
 //! has been seen to get lost.
 //!
 //! One interrupt's way through it:
@@ -222,7 +222,7 @@ impl VirtualApic {
         self.tpr >> 4
     }
 
-    /// Takes over what the guest has in CR8 (V_TPR of the VMCB). An unchanged class keeps the lower
+    /// Takes over what the guest has in CR8 (the virtual processor keeps it). An unchanged class keeps the lower
     /// half of TPR, so copying the value back at every exit loses nothing.
     pub const fn set_cr8(&mut self, cr8: u8) {
         if cr8 & 0xf != self.tpr >> 4 {
