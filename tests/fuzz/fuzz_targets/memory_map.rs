@@ -2,4 +2,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| darma_fuzz::memory_map(bytes));
+fuzz_target!(|bytes: &[u8]| darma_fuzz::boot::memory_map(bytes));
