@@ -11,12 +11,12 @@ use crate::host::{Host, detector};
 use crate::once::Once;
 use crate::ras::Ras;
 use crate::status::Status;
-use crate::{Application, device_interrupts, heap};
+use crate::{Application, device_interrupts, heap, logging};
 use darma_abi::shared::REGION_BYTES;
 use darma_abi::units::{Cycles, HostPhys, Nanos, Vector};
 use darma_machine::local_apic::LocalApic;
 use darma_machine::pvh::StartInfo;
-use darma_machine::{boot, console, descriptors, exceptions, memory, paging, println, time};
+use darma_machine::{boot, console, descriptors, exceptions, memory, paging, time};
 use darma_policy::boot::bzimage::BzImage;
 use darma_policy::boot::config::Config;
 use darma_policy::boot::e820::{self, Entry};
@@ -62,8 +62,9 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
         exceptions::install();
         descriptors::load_idt();
     }
-    println!(
-        "darma: nanokernel {} with application {}",
+    logging::init();
+    log::info!(
+        "nanokernel {} with application {}",
         env!("CARGO_PKG_VERSION"),
         application.name
     );
@@ -81,6 +82,7 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
     let config = CONFIG
         .take()
         .insert(Config::parse(images.disk.config()).unwrap_or_else(|error| boot_error(&error)));
+    logging::set_level(config.log_level);
     let plan = plan(&info, config, reach);
 
     let cpu = VIRTUAL_CPU.take();
@@ -93,7 +95,7 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
         );
     }
     let apic = LocalApic::init(TIMER_VECTOR, SPURIOUS_VECTOR).unwrap_or_else(|error| {
-        println!("darma: APIC base MSR {:#x}", error.base_msr);
+        log::error!("APIC base MSR {:#x}", error.base_msr);
         boot_error(&"the firmware left the local APIC off or moved: enable it in its set-up")
     });
     let (image_start, image_end) = boot::image_span();
@@ -142,10 +144,7 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
             &"the memory map needs more nested page tables than the image has: report this as a bug",
         );
     };
-    println!(
-        "darma: {} nested tables, TSC {tsc_hz} Hz",
-        gpos.tables_used()
-    );
+    log::info!("{} nested tables, TSC {tsc_hz} Hz", gpos.tables_used());
     let loader = Loader {
         images,
         plan,
@@ -187,7 +186,7 @@ fn images(info: &StartInfo, reach: u64) -> &'static Images {
     let sums = match disk.checksums() {
         Some(manifest) => Checksums::parse(manifest).unwrap_or_else(|error| boot_error(&error)),
         None => {
-            println!("darma: the image has no checksums: damage before this start cannot be seen");
+            log::warn!("the image has no checksums: damage before this start cannot be seen");
             Checksums::reference(&disk, checksum)
         }
     };

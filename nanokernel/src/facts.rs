@@ -4,7 +4,7 @@ use crate::fatal::boot_error;
 use crate::once::Once;
 use darma_abi::units::HostPhys;
 use darma_machine::port::{self, Width};
-use darma_machine::{memory, pci, println};
+use darma_machine::{memory, pci};
 use darma_policy::acpi::PhysicalMemory;
 use darma_policy::acpi::facts::{AcpiFacts, ResetSpace};
 use darma_policy::acpi::gpos_tables::{GposMachine, HpetUse, build, size_bound};
@@ -99,7 +99,7 @@ impl Acpi {
         match build(&self.memory, &self.tables, self.machine, base, room) {
             Ok(built) => {
                 for (signature, verdict) in &built.audit {
-                    println!("darma: ACPI {signature}: {verdict:?}");
+                    log::debug!("ACPI {signature}: {verdict:?}");
                 }
                 room.get(..built.size).unwrap_or_default()
             }

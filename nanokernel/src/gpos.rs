@@ -18,7 +18,6 @@ pub(crate) use processor::msr_facts;
 
 use darma_abi::units::{Cycles, GuestPhys, HostPhys};
 use darma_machine::io_apic::IoApic;
-use darma_machine::println;
 use darma_policy::boot::memory_plan::{MemoryPlan, Owner};
 use darma_policy::boot::span::Span;
 use darma_policy::devices::message::Processor;
@@ -224,8 +223,8 @@ impl Gpos {
         self.counters.last_violation = at.0;
         if self.counters.violations <= LOGGED {
             let rip = self.cpu.rip();
-            println!(
-                "darma: access outside the partition at {at} from rip {rip}: answered as absent hardware"
+            log::warn!(
+                "access outside the partition at {at} from rip {rip}: answered as absent hardware"
             );
         }
     }

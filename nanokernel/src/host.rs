@@ -19,7 +19,7 @@ use core::fmt::Write;
 use darma_abi::report::{Event as Report, Line};
 use darma_abi::shared::{CrashKind, Doorbell, FaultEntry, GposState, Mark, Phase, Text};
 use darma_abi::units::{Cycles, Nanos};
-use darma_machine::{println, time};
+use darma_machine::time;
 use darma_policy::boot::config::{Config, OnPoweroff};
 use darma_ras_model::detect::{Detector, Event, Severity, Verdict};
 use darma_ras_model::recovery::{History, NextStep, Policy};
@@ -72,13 +72,9 @@ impl Host<'_> {
     }
 
     fn recovery_policy(&self) -> Policy {
-        let default = Policy::default();
         Policy {
-            failed_boots_max: self
-                .config
-                .recovery_limit
-                .unwrap_or(default.failed_boots_max),
-            ..default
+            failed_boots_max: self.config.recovery_limit.unwrap_or(u32::MAX),
+            ..Policy::default()
         }
     }
 
@@ -89,7 +85,7 @@ impl Host<'_> {
         self.status.boots += 1;
         let command_line = self.command_line();
         if let Err(error) = self.loader.load(&mut self.gpos, &command_line) {
-            println!("darma: cannot load the GPOS: {error}");
+            log::error!("cannot load the GPOS: {error}");
             self.hold("the image cannot be loaded");
         }
         self.detector.restarted();
@@ -157,10 +153,9 @@ impl Host<'_> {
                 continue;
             };
             match verdict.severity {
-                Severity::Recorded => println!(
-                    "darma: recorded: {} ({:?})",
-                    verdict.cause, verdict.evidence
-                ),
+                Severity::Recorded => {
+                    log::info!("recorded: {} ({:?})", verdict.cause, verdict.evidence)
+                }
                 Severity::Fatal | Severity::PowerOff => return verdict,
             }
         }
@@ -280,7 +275,7 @@ impl Host<'_> {
 
     /// Transition 7: the GPOS stays down, the tasks run on.
     fn hold(&mut self, why: &str) -> ! {
-        println!("darma: the GPOS is held down: {why}");
+        log::warn!("the GPOS is held down: {why}");
         self.hold_as(GposState::Held, why)
     }
 

@@ -14,6 +14,7 @@ mod fatal;
 mod gpos;
 mod heap;
 mod host;
+mod logging;
 mod once;
 mod ras;
 mod report;

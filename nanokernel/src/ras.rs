@@ -7,7 +7,7 @@
 use crate::gpos::{Gpos, GuestMemory, checksum};
 use crate::once::Once;
 use darma_abi::units::{GuestPhys, HostPhys};
-use darma_machine::{crc32c, memory, println};
+use darma_machine::{crc32c, memory};
 use darma_policy::boot::span::Span;
 use darma_ras_model::detect::{Event, Verdict};
 use darma_ras_model::dump::{DumpWriter, Geometry, Origin, Progress, RANGES_MAX};
@@ -235,7 +235,7 @@ fn read_tail(memory: &GuestMemory, info: &VmcoreInfo<'_>, record: &mut FaultReco
     let log = match Log::open(memory, &map, info) {
         Ok(log) => log,
         Err(error) => {
-            println!("darma: the dead kernel's log cannot be read: {error:?}");
+            log::warn!("the dead kernel's log cannot be read: {error:?}");
             return 0;
         }
     };

@@ -21,8 +21,9 @@ use darma_svm::nested_paging::Kind;
 
 /// Configuration space's ports.
 const CONFIG_PORTS: core::ops::RangeInclusive<u16> = 0xcf8..=0xcff;
-/// The nanokernel's console and the emulator's exit device.
-const OWN_PORTS: [u16; 2] = [0xe9, 0xf4];
+/// The nanokernel's console, the emulator's exit device, and the emulator's firmware
+/// configuration device, whose DMA could reach all of memory.
+const OWN_PORTS: [core::ops::RangeInclusive<u16>; 3] = [0xe9..=0xe9, 0xf4..=0xf4, 0x510..=0x51b];
 
 /// The views of the devices that the GPOS has.
 pub(crate) struct Devices {
@@ -42,7 +43,7 @@ impl Devices {
             first..=u16::try_from(span.last()).unwrap_or(u16::MAX)
         });
         CONFIG_PORTS
-            .chain(OWN_PORTS)
+            .chain(OWN_PORTS.into_iter().flatten())
             .chain(self.power.intercepted())
             .chain(hidden)
     }
@@ -122,7 +123,8 @@ impl Gpos {
     /// Ports that are the nanokernel's or a hidden function's.
     fn is_closed(&self, at: u16) -> bool {
         let hidden = &self.devices.pci.rules().protected_ports;
-        OWN_PORTS.contains(&at) || hidden.iter().any(|span| span.has(u64::from(at)))
+        OWN_PORTS.iter().any(|own| own.contains(&at))
+            || hidden.iter().any(|span| span.has(u64::from(at)))
     }
 
     fn apply_config(&mut self, act: WriteAct) {

@@ -5,7 +5,7 @@ use super::exits::low;
 use darma_machine::time;
 use darma_policy::cpuid::{self, CpuidLeaf};
 use darma_policy::mmio::Trapped;
-use darma_policy::msr::{MsrFacts, MsrRead, MsrWrite, Mtrrs, ControlRegisters};
+use darma_policy::msr::{ControlRegisters, MsrFacts, MsrRead, MsrWrite, Mtrrs};
 use x86_64::registers::model_specific::Msr;
 
 const GENERAL_PROTECTION: u8 = 13;

@@ -37,8 +37,9 @@ const INTERCEPT_SHUTDOWN: u32 = 1 << 31;
 /// VMRUN, VMMCALL, VMLOAD, VMSAVE, STGI, CLGI, SKINIT, WBINVD, MONITOR, MWAIT both ways.
 const INTERCEPTS_2: u32 = 0x7f | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
 /// #DB and #AC can loop inside their own delivery and then hold interrupts back for ever, so they
-/// are intercepted and given to the guest by injection.
-const INTERCEPTED_EXCEPTIONS: u32 = 1 << 1 | 1 << 17;
+/// are intercepted and given to the guest by injection. #MC is the machine's, so the host sees it
+/// first; it is then given to the guest as well, whose memory or device it most likely was.
+const INTERCEPTED_EXCEPTIONS: u32 = 1 << 1 | 1 << 17 | 1 << 18;
 
 const V_IRQ: u64 = 1 << 8;
 const V_INTR_PRIO_MAX: u64 = 0xf << 16;
@@ -329,6 +330,7 @@ impl VirtualCpu {
         match control.exit_code {
             0x41 => Exit::Exception(1),
             0x51 => Exit::Exception(17),
+            0x52 => Exit::Exception(18),
             0x60 => Exit::Interrupt,
             0x61 => Exit::Nmi,
             0x64 => Exit::InterruptWindow,

@@ -13,7 +13,7 @@ use heapless::Vec;
 pub struct Config {
     /// `dump.size`: room for the GPOS's memory dumps; 0 takes no dumps. Default 128M.
     pub dump_size: u64,
-    /// `shared.size`: the region that both sides map. Default 4M.
+    /// `shared.size`: the region that both sides map. Default 2M.
     pub shared_size: u64,
     /// `gpos.memory`: how much RAM the GPOS gets. Default all that is left.
     pub gpos_memory: GposMemory,
@@ -23,7 +23,8 @@ pub struct Config {
     pub on_poweroff: OnPoweroff,
     /// `log.level`: the least severe message that is logged. Default info.
     pub log_level: LogLevel,
-    /// `recovery.limit`: reloads after which a failing GPOS is held down. Default no limit.
+    /// `recovery.limit`: starts in a row that may fail before user space is up; after one more the
+    /// GPOS is held down. `None` (`none`) sets no limit. Default 5.
     pub recovery_limit: Option<u32>,
 }
 
@@ -37,12 +38,12 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             dump_size: 128 * MIB,
-            shared_size: 4 * MIB,
+            shared_size: 2 * MIB,
             gpos_memory: GposMemory::All,
             hidden: Vec::new(),
             on_poweroff: OnPoweroff::KeepRunning,
             log_level: LogLevel::Info,
-            recovery_limit: None,
+            recovery_limit: Some(5),
         }
     }
 }
