@@ -8,22 +8,28 @@
 //! 3. `cpio`, `modules`, `initramfs`, `ramdisk`: archives, as functions of their content.
 //! 4. `image`, `shim`, `fault_module`, `prepare`: what is built.
 //! 5. `qemu`, `session`, `standalone`, `log_compare`: the machine, and a run of it.
-//! 6. `quantity`, `table`, `account`, `figures`: what a run reported, as functions of the reports.
-//! 7. `checks`, `run`: what commands do beyond that.
+//! 6. `quantity`, `table`, `account`, `figures`, `printout`: what a run reported, as functions of the
+//!    reports; `live_view`: the same while it happens.
+//! 7. `trial`: a scripted run of Linux under the nanokernel.
+//! 8. `checks`, `demo`, `run`, `console`: what commands do beyond that.
 
 pub mod account;
 pub mod checks;
+pub mod console;
 pub mod cpio;
 pub mod debian;
+pub mod demo;
 pub mod fault_module;
 pub mod figures;
 pub mod image;
 pub mod initramfs;
 pub mod kernels;
+pub mod live_view;
 pub mod log_compare;
 pub mod modules;
 pub mod paths;
 pub mod prepare;
+pub mod printout;
 pub mod process;
 pub mod qemu;
 pub mod quantity;
@@ -35,3 +41,4 @@ pub mod standalone;
 pub mod table;
 pub mod terminal;
 pub mod toolchain;
+pub mod trial;

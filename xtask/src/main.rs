@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
+use darma_abi::codes::CrashKind;
 use xtask::checks::{self, Format};
 use xtask::kernels::Flavour;
 use xtask::prepare::{self, FaultModule};
-use xtask::qemu::{Backing, Bus, Clock, Disk, Machine, Serial};
-use xtask::session::Event;
+use xtask::qemu::{Backing, Bus, Clock, Disk, Serial};
 use xtask::toolchain::{self, Choice};
-use xtask::{image, paths, ramdisk, run, session, standalone, terminal};
+use xtask::trial::{Afterwards, Detail};
+use xtask::{console, demo, image, run, session, standalone, terminal};
 
 #[derive(Parser)]
 #[command(
@@ -62,6 +63,8 @@ enum Command {
     Test,
     /// Boot Linux under Darma and show what happens
     Demo(Demo),
+    /// Join Linux's console of a demonstration that was started with --keep
+    Attach,
     /// Run any bzImage under Darma with an interactive console
     Run(Run),
     /// Boot the same kernel on the same emulated machine without Darma
@@ -71,17 +74,33 @@ enum Command {
 #[derive(Args)]
 struct Demo {
     /// Which of Debian's kernels
-    #[arg(long, value_enum, default_value = "cloud")]
+    #[arg(long, value_enum, default_value = "generic")]
     kernel: Flavour,
     /// Run on the wall clock (shows function; its latencies are the host's)
     #[arg(long)]
     live: bool,
-    /// Leave the machine running at the end, until Ctrl-C
+    /// Leave the machine running at the end, until Ctrl-C, and let `cargo xtask attach` join it
     #[arg(long)]
     keep: bool,
-    /// Print the events as JSON lines
+    /// Print demo.json instead of the report
     #[arg(long)]
     json: bool,
+    /// Show every line of both consoles
+    #[arg(long)]
+    verbose: bool,
+    /// Measure each phase for one second only
+    #[arg(long)]
+    quick: bool,
+    /// The crashes, in their order
+    #[arg(long, value_name = "KIND,...", value_delimiter = ',', value_parser = crash_kind)]
+    kinds: Vec<CrashKind>,
+}
+
+fn crash_kind(name: &str) -> Result<CrashKind, String> {
+    CrashKind::from_name(name).ok_or_else(|| {
+        let known: Vec<_> = CrashKind::ALL.iter().map(|kind| kind.name()).collect();
+        format!("there are {}", known.join(", "))
+    })
 }
 
 #[derive(Args)]
@@ -163,7 +182,8 @@ fn dispatch(command: Command) -> Result<()> {
         }
         Command::Check { fix } => checks::run(if fix { Format::Repair } else { Format::Judge }),
         Command::Test => test(),
-        Command::Demo(options) => demo(&options),
+        Command::Demo(options) => demo(options),
+        Command::Attach => console::attach("demo"),
         Command::Run(options) => interactive(options),
         Command::Standalone(options) => alone(&options),
     }
@@ -232,56 +252,36 @@ fn test() -> Result<()> {
     Ok(())
 }
 
-fn demo(options: &Demo) -> Result<()> {
-    prepare::machine()?;
-    let image = image::build(image::APPLICATION, Choice::Auto)?;
-    let files = prepare::linux(options.kernel, FaultModule::Included)?;
-    let folder = session::folder("demo")?;
-    let parts = ramdisk::Parts::read(
-        &files.kernel,
-        Some(&files.initrd),
-        "console=ttyS0 darma.script=demo",
-    )?;
-    let mut machine = Machine::new(image.elf, &folder);
-    machine.initrd = Some(ramdisk::store(&parts, "demo")?);
-    machine.clock = clock(!options.live);
-    terminal::note(&format!(
-        "{} under Darma, figures: {}",
-        files.release,
-        machine.clock.tier()
-    ));
-    let mut session = session::Session::start(&machine, &folder)?;
-    while let Some(event) = session.next(BOOT_LIMIT)? {
-        match event {
-            Event::Report(report) if options.json => println!("{report}"),
-            Event::Report(report) => terminal::note(&format!("report {report}")),
-            Event::Damaged(line) => terminal::warn(&format!("damaged report: {line}")),
-            Event::Log(line) => eprintln!("    nanokernel  {line}"),
-            Event::Console(line) => eprintln!("    linux       {line}"),
-            Event::Ended(ending) => {
-                return match ending.code {
-                    Some(0) => Ok(()),
-                    code => bail!(
-                        "the machine ended with code {code:?}: see {}",
-                        paths::shown(session.folder())
-                    ),
-                };
-            }
-        }
-    }
-    if options.keep {
-        terminal::note("quiet; the machine keeps running until Ctrl-C");
-        while session
-            .next(BOOT_LIMIT)?
-            .is_none_or(|event| !matches!(event, Event::Ended(_)))
-        {}
-        return Ok(());
-    }
-    bail!(
-        "nothing happened for {} s: see {}",
-        BOOT_LIMIT.as_secs(),
-        paths::shown(session.folder())
-    )
+fn demo(options: Demo) -> Result<()> {
+    demo::run(&demo::Options {
+        flavour: options.kernel,
+        clock: clock(!options.live),
+        kinds: if options.kinds.is_empty() {
+            demo::KINDS.to_vec()
+        } else {
+            options.kinds
+        },
+        length: if options.quick {
+            demo::Length::Quick
+        } else {
+            demo::Length::Full
+        },
+        afterwards: if options.keep {
+            Afterwards::Keep
+        } else {
+            Afterwards::End
+        },
+        detail: if options.verbose {
+            Detail::Everything
+        } else {
+            Detail::Events
+        },
+        output: if options.json {
+            demo::Output::Json
+        } else {
+            demo::Output::Text
+        },
+    })
 }
 
 fn interactive(options: Run) -> Result<()> {

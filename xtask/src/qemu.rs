@@ -59,9 +59,18 @@ pub enum OnReset {
 pub enum Serial {
     /// To a file. Writes to a file never wait, so instruction counting stays exact.
     File(PathBuf),
+    /// To a file, and to whoever connects to the socket [`SOCKET`] in the run's folder, where QEMU
+    /// must be started: a socket's path has little room.
+    Socket {
+        /// The file.
+        log: PathBuf,
+    },
     /// To the user's terminal, with QEMU's monitor behind Ctrl-A C.
     Terminal,
 }
+
+/// The name of the console's socket in a run's folder.
+pub const SOCKET: &str = "console.sock";
 
 /// How a disk is attached, and with that at which PCI function it is found.
 ///
@@ -223,6 +232,14 @@ impl Machine {
             Serial::File(file) => {
                 add(&["-monitor", "none", "-serial"]);
                 list.push(prefixed("file:", file));
+            }
+            Serial::Socket { log } => {
+                add(&["-monitor", "none", "-chardev"]);
+                list.push(prefixed(
+                    &format!("socket,id=console,path={SOCKET},server=on,wait=off,logfile="),
+                    &escaped(log),
+                ));
+                list.extend(["-serial", "chardev:console"].map(OsString::from));
             }
             Serial::Terminal => add(&["-serial", "mon:stdio"]),
         }

@@ -93,13 +93,14 @@ impl Session {
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", PROGRAM])
             .args(machine.arguments())
+            .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)
             .spawn()
             .with_context(|| format!("cannot start {PROGRAM}: is it installed?"))?;
         let console = match &machine.serial {
-            Serial::File(file) => Some(Follower::new(file)),
+            Serial::File(file) | Serial::Socket { log: file } => Some(Follower::new(file)),
             Serial::Terminal => None,
         };
         Ok(Self {
@@ -215,7 +216,8 @@ impl Session {
     }
 
     /// The last line that any of the run's files holds: QEMU's own complaint first.
-    fn last_words(&self) -> String {
+    #[must_use]
+    pub fn last_words(&self) -> String {
         ["qemu.log", "nanokernel.log", "console.log"]
             .iter()
             .filter_map(|name| fs::read(self.folder.join(name)).ok())

@@ -1,7 +1,7 @@
 //! Boots a kernel by itself on the machine that the nanokernel gets, for comparison: the log that
 //! the same kernel writes alone, and the time that a full restart of the machine takes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -82,15 +82,15 @@ pub fn console(
 }
 
 /// Measures how long a full restart of the machine takes: from Linux's request to reset, through
-/// firmware and kernel, to user space again. In virtual ns under [`Clock::Instructions`], where the
-/// emulated time-stamp counter counts nanoseconds and a reset does not clear it; in units of the
-/// host's counter otherwise.
+/// firmware and kernel, to user space again, in ns: of virtual time under [`Clock::Instructions`],
+/// where the emulated time-stamp counter counts nanoseconds and a reset does not clear it; of the
+/// host's otherwise.
 ///
 /// The payload's script `reboot-timing` prints `DARMA-TSC <n>` and restarts the machine.
 ///
 /// # Errors
 /// Two stamps did not appear within `limit` of wall time, or the counter went backwards.
-pub fn restart_ticks(
+pub fn restart_ns(
     files: &LinuxFiles,
     options: &Options,
     name: &str,
@@ -102,19 +102,20 @@ pub fn restart_ticks(
         ..options.clone()
     };
     let mut session = start(files, &options, name)?;
-    let mut before = None;
-    let ticks = session.wait_for("second time stamp", limit, |event| {
+    let mut before: Option<(u64, Instant)> = None;
+    let ns = session.wait_for("second time stamp", limit, |event| {
         let Event::Console(line) = event else {
             return None;
         };
         let stamp: u64 = line.trim().strip_prefix("DARMA-TSC ")?.parse().ok()?;
-        match before {
-            None => {
-                before = Some(stamp);
-                None
-            }
-            Some(before) => Some(stamp.checked_sub(before)),
-        }
+        let Some((first, seen)) = before else {
+            before = Some((stamp, Instant::now()));
+            return None;
+        };
+        Some(match options.clock {
+            Clock::Instructions { .. } => stamp.checked_sub(first),
+            Clock::Wall => u64::try_from(seen.elapsed().as_nanos()).ok(),
+        })
     })?;
-    ticks.context("the time-stamp counter went backwards over the machine's restart")
+    ns.context("the time-stamp counter went backwards over the machine's restart")
 }

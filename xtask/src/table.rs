@@ -4,19 +4,7 @@
 
 use owo_colors::{OwoColorize, Stream};
 
-/// How a cell is meant.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Tone {
-    /// As it is.
-    #[default]
-    Plain,
-    /// What was hoped for.
-    Good,
-    /// What was not.
-    Bad,
-    /// Beside the point.
-    Quiet,
-}
+use crate::terminal::Tone;
 
 /// Puts the tone's colour on `text` for the standard output, if that shows colours.
 #[must_use]
@@ -43,7 +31,7 @@ pub fn heading(text: &str) -> String {
 }
 
 /// One field of a table.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cell {
     text: String,
     tone: Tone,

@@ -21,18 +21,10 @@ pub struct Step {
 #[must_use]
 pub fn step(what: impl Into<String>) -> Step {
     let what = what.into();
-    let spinner = if std::io::stderr().is_terminal() {
-        let spinner = ProgressBar::new_spinner();
-        if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {msg} {elapsed:.dim}") {
-            spinner.set_style(style);
-        }
-        spinner.set_message(what.clone());
-        spinner.enable_steady_tick(Duration::from_millis(120));
-        spinner
-    } else {
+    if !std::io::stderr().is_terminal() {
         eprintln!("... {what}");
-        ProgressBar::hidden()
-    };
+    }
+    let spinner = spinner(&what);
     Step {
         what,
         began: Instant::now(),
@@ -61,6 +53,92 @@ impl Drop for Step {
     fn drop(&mut self) {
         self.spinner.finish_and_clear();
     }
+}
+
+/// How a line is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// As it is.
+    Plain,
+    /// What was hoped for.
+    Good,
+    /// What was not.
+    Bad,
+    /// Beside the point.
+    Quiet,
+}
+
+/// A long action that produces lines of its own, with what happens now below them.
+pub struct Live {
+    spinner: ProgressBar,
+}
+
+impl Live {
+    /// Begins with nothing to show.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            spinner: spinner(""),
+        }
+    }
+
+    /// Says what happens now.
+    pub fn now(&self, what: &str) {
+        if self.spinner.is_hidden() {
+            eprintln!("        ... {what}");
+        } else {
+            self.spinner.set_message(what.to_owned());
+            self.spinner.reset_elapsed();
+        }
+    }
+
+    /// Adds a line for good.
+    pub fn line(&self, tone: Tone, text: &str) {
+        let shown = match tone {
+            Tone::Plain => text.to_owned(),
+            Tone::Good => text
+                .if_supports_color(Stream::Stderr, |text| text.green())
+                .to_string(),
+            Tone::Bad => text
+                .if_supports_color(Stream::Stderr, |text| text.red())
+                .to_string(),
+            Tone::Quiet => text
+                .if_supports_color(Stream::Stderr, |text| text.dimmed())
+                .to_string(),
+        };
+        self.spinner.suspend(|| eprintln!("{shown}"));
+    }
+
+    /// Takes away what happens now; the lines stay.
+    pub fn finish(self) {
+        self.spinner.finish_and_clear();
+    }
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.spinner.finish_and_clear();
+    }
+}
+
+/// A spinner with a text; hidden where there is no terminal.
+fn spinner(what: &str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let spinner = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {msg} {elapsed:.dim}") {
+        spinner.set_style(style);
+    }
+    spinner.set_message(what.to_owned());
+    spinner.enable_steady_tick(Duration::from_millis(120));
+    spinner
 }
 
 /// A line of information beside the steps.
