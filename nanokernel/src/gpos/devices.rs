@@ -246,6 +246,13 @@ impl Gpos {
             let index = u8::try_from(index).unwrap_or(u8::MAX);
             write_config(&self.devices.pci.restore(index));
         }
+        let moved = self.devices.msix.reset();
+        for (left, _) in &moved {
+            self.open(*left);
+        }
+        for (_, home) in &moved {
+            self.close(*home);
+        }
         write_table(self.devices.msix.mask_all());
         self.devices.pci.reset();
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 
 use super::input::Input;
-use super::machine::{AHCI, CARD, CPU, DISK, Machine, World, rules};
+use super::machine::{AHCI, CARD, CPU, DISK, Machine, NETWORK, World, rules};
 use darma_abi::units::{GuestPhys, Vector};
 use darma_policy::devices::enumerate::{ConfigAccess, enumerate};
 use darma_policy::devices::functions::{Bdf, MAX_FUNCTIONS};
@@ -82,7 +82,7 @@ pub fn pci_config(bytes: &[u8]) {
         CARD,
         Bdf::new(0, 31, 0),
         AHCI,
-        Bdf::new(5, 0, 0),
+        NETWORK,
     ];
     bdfs.extend(world.ours.bdfs());
     let mut input = Input(bytes);
@@ -130,10 +130,20 @@ fn keeps_promises(world: &mut World) {
                 .any(|v| v == data)
         );
     }
+    let [disk, network] = [DISK, NETWORK].map(|bdf| machine.read32(bdf, 0x14));
+    assert_ne!(disk, network, "two tables on one page");
+    for table in world.tables.trapped() {
+        let first = u32::try_from(table.first()).expect("a 32-bit register");
+        assert!(
+            [disk, network].contains(&first),
+            "the wrong page is guarded"
+        );
+    }
     let upper = u64::from(machine.read32(DISK, 0x24)) << 32;
     for (bdf, offset, size, upper) in [
         (DISK, 0x14, 0x1000, 0),
         (DISK, 0x20, 0x4000, upper),
+        (NETWORK, 0x14, 0x1000, 0),
         (AHCI, 0x24, 0x1000, 0),
     ] {
         let address = upper | u64::from(machine.read32(bdf, offset) & !0xf);

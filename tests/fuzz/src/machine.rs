@@ -12,6 +12,7 @@ use darma_policy::devices::virtual_pci::VirtualPci;
 use darma_policy::interrupts::routes::Routes;
 
 pub(super) const DISK: Bdf = Bdf::new(0, 2, 0);
+pub(super) const NETWORK: Bdf = Bdf::new(0, 5, 0);
 pub(super) const CARD: Bdf = Bdf::new(0, 3, 0);
 const ISA: Bdf = Bdf::new(0, 31, 0);
 pub(super) const AHCI: Bdf = Bdf::new(0, 31, 2);
@@ -20,8 +21,8 @@ pub(super) const CPU: Processor = Processor {
     guest_apic: 0,
 };
 
-/// Value and writable bits by function and offset: a virtio disk with MSI-X, a card that the GPOS
-/// must not touch, a chip-set function and an AHCI controller with MSI.
+/// Value and writable bits by function and offset: a virtio disk and a network card with MSI-X, a
+/// card that the GPOS must not touch, chip-set functions and an AHCI controller with MSI.
 const REGISTERS: &[(Bdf, u8, u32, u32)] = &[
     (Bdf::new(0, 0, 0), 0x00, 0x29c0_8086, 0),
     (Bdf::new(0, 0, 0), 0x08, 0x0600_0000, 0),
@@ -36,6 +37,14 @@ const REGISTERS: &[(Bdf, u8, u32, u32)] = &[
     (DISK, 0x98, 0x0001_0011, 0xc000_0000),
     (DISK, 0x9c, 0x0000_0001, 0),
     (DISK, 0xa0, 0x0000_0801, 0),
+    (NETWORK, 0x00, 0x1041_1af4, 0),
+    (NETWORK, 0x04, 0x0010_0007, 0x0407),
+    (NETWORK, 0x08, 0x0200_0001, 0),
+    (NETWORK, 0x14, 0xfebd_3000, 0xffff_f000),
+    (NETWORK, 0x34, 0x98, 0),
+    (NETWORK, 0x98, 0x0001_0011, 0xc000_0000),
+    (NETWORK, 0x9c, 0x0000_0001, 0),
+    (NETWORK, 0xa0, 0x0000_0801, 0),
     (CARD, 0x00, 0x10d3_8086, 0),
     (CARD, 0x04, 0x0000_0003, 0x0407),
     (CARD, 0x08, 0x0200_0000, 0),
@@ -117,7 +126,7 @@ impl World {
         let functions = enumerate(&mut machine).expect("few functions");
         let ours = VirtualPci::place(&functions, &rules(), 1 << 20).expect("room");
         let config = PciConfig::new(&functions, &[CARD], rules(), CPU).expect("it is there");
-        let tables = MsixTables::new(config.owned()).expect("one table");
+        let tables = MsixTables::new(config.owned()).expect("two tables");
         Self {
             machine,
             config,

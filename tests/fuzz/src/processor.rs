@@ -9,7 +9,7 @@ use darma_policy::mmio::{
     CpuMode, GuestPhysRead, GuestRegs, Kind, Paging, Trapped, complete_read, complete_write,
     decode, instruction_length, read_linear, translate,
 };
-use darma_policy::msr::{MsrFacts, MsrPolicy, MsrRead, MsrWrite, Mtrrs, VmcbRegisters};
+use darma_policy::msr::{ControlRegisters, MsrFacts, MsrPolicy, MsrRead, MsrWrite, Mtrrs};
 
 const EFER_SVME: u64 = 1 << 12;
 
@@ -89,23 +89,23 @@ pub fn msr(bytes: &[u8]) {
         machine_check: seed,
         optional_efer: seed & 0x0020_c000,
     });
-    let mut vmcb = VmcbRegisters {
+    let mut control = ControlRegisters {
         efer: EFER_SVME | 0xd01,
         pat: 0x0007_0406_0007_0406,
         cr0: 0x8005_0033,
     };
     while !input.is_empty() {
         let (number, value) = (input.word(), input.quad());
-        match policy.write(number, value, vmcb) {
+        match policy.write(number, value, control) {
             Ok(MsrWrite::Efer(efer)) => {
                 // VMRUN refuses a state without SVME, and one whose LMA does not fit its paging.
                 assert_eq!(efer & EFER_SVME, EFER_SVME);
                 assert_eq!(
-                    (efer ^ vmcb.efer) & 0x500,
+                    (efer ^ control.efer) & 0x500,
                     0,
                     "LME and LMA while paging is on"
                 );
-                vmcb.efer = efer;
+                control.efer = efer;
             }
             Ok(MsrWrite::Pat(pat)) => {
                 assert!(
@@ -113,11 +113,11 @@ pub fn msr(bytes: &[u8]) {
                         .iter()
                         .all(|kind| *kind <= 7 && !matches!(kind, 2 | 3))
                 );
-                vmcb.pat = pat;
+                control.pat = pat;
             }
             other => drop(black_box(other)),
         }
-        if let Ok(MsrRead::Value(value)) = policy.read(number, vmcb)
+        if let Ok(MsrRead::Value(value)) = policy.read(number, control)
             && number == 0xc000_0080
         {
             assert_eq!(value & EFER_SVME, 0);

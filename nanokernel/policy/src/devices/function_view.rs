@@ -54,6 +54,15 @@ impl Access {
     }
 }
 
+/// What an address register may not be moved over.
+pub(super) struct Surroundings<'a> {
+    pub(super) rules: &'a AddressRules,
+    pub(super) ours: &'a VirtualPci,
+    /// The pages of the other functions' MSI-X tables. Were two tables to share a page, the one that
+    /// moves on would leave the other unguarded.
+    pub(super) tables: &'a [Span],
+}
+
 pub(super) enum Seen {
     Shadow(u32),
     Hardware { keep: u32 },
@@ -204,11 +213,10 @@ impl Function {
     pub(super) fn write(
         &mut self,
         access: &Access,
-        rules: &AddressRules,
+        around: &Surroundings<'_>,
         processor: Processor,
         vectors: &mut impl VectorAllocator,
         refused: &mut u32,
-        ours: &VirtualPci,
     ) -> WriteAct {
         let facts = self.facts;
         let offset = access.offset;
@@ -217,7 +225,7 @@ impl Function {
             return WriteAct::Ignored(Why::FirmwareOwned);
         }
         if let Some(slot) = facts.address_slot(offset) {
-            return self.write_address(access, slot, rules, ours);
+            return self.write_address(access, slot, around);
         }
         if let Header::Bridge { .. } = facts.header {
             match offset {
@@ -264,8 +272,7 @@ impl Function {
         &mut self,
         access: &Access,
         slot: usize,
-        rules: &AddressRules,
-        ours: &VirtualPci,
+        around: &Surroundings<'_>,
     ) -> WriteAct {
         let Some((first, bar)) = self.register(slot) else {
             return WriteAct::Ignored(Why::Absent);
@@ -286,8 +293,12 @@ impl Function {
             .then(|| self.wanted(first, bar))
             .flatten();
         let allowed = wanted.filter(|span| match bar.kind {
-            BarKind::Ports => rules.allows_ports(*span),
-            _ => rules.allows_memory(*span) && !ours.occupies(*span),
+            BarKind::Ports => around.rules.allows_ports(*span),
+            _ => {
+                around.rules.allows_memory(*span)
+                    && !around.ours.occupies(*span)
+                    && self.keeps_table_guarded(first, *span, around.tables)
+            }
         });
         let Some(span) = allowed else {
             return WriteAct::Done;
@@ -307,6 +318,43 @@ impl Function {
             to: span.first(),
         });
         hardware(self.hardware(first), moved)
+    }
+
+    /// Where its memory is now, with the windows of a bridge.
+    pub(super) fn memory(&self) -> impl Iterator<Item = Span> + '_ {
+        let windows = match self.facts.header {
+            Header::Bridge {
+                memory,
+                prefetchable,
+                ..
+            } => [memory, prefetchable],
+            _ => [None, None],
+        };
+        let bars = (0..=ROM).filter_map(|slot| {
+            let (first, bar) = self.register(slot)?;
+            let address = *self.address.get(slot).filter(|address| **address != 0)?;
+            (first == slot && bar.kind != BarKind::Ports).then(|| Span::new(address, bar.size))?
+        });
+        windows.into_iter().flatten().chain(bars)
+    }
+
+    /// The pages that its MSI-X table is on now.
+    pub(super) fn table(&self) -> Option<Span> {
+        let msix = self.facts.capabilities.msix?;
+        let address = self.address.get(usize::from(msix.table_bar))?;
+        (*address != 0).then(|| msix.pages(*address))?
+    }
+
+    /// Whether no unguarded table comes about when the register at `first` moves to `place`. Its
+    /// register stays where it is if the firmware did not place it, for then it is not guarded, or
+    /// if the firmware put two tables on one page.
+    fn keeps_table_guarded(&self, first: usize, place: Span, others: &[Span]) -> bool {
+        let msix = self.facts.capabilities.msix;
+        let Some(msix) = msix.filter(|msix| usize::from(msix.table_bar) == first) else {
+            return true;
+        };
+        let alone = |pages: Span| !others.iter().any(|other| other.overlaps(pages));
+        self.table().is_some_and(alone) && msix.pages(place.first()).is_some_and(alone)
     }
 
     /// What the register at `first` would decode if its written value were in the hardware.

@@ -8,7 +8,8 @@
 //! Bounded: [`MAX_ENTRIES`] shadow entries in all. Tables are larger than what drivers use, so an
 //! entry beyond the pool reads as masked and cannot be unmasked, and is counted at start-up.
 //! Invariant: an unmasked hardware entry was written by [`MsixTables::write`] from a
-//! [`HostMessage`](super::message::HostMessage), masked while it changed.
+//! [`HostMessage`](super::message::HostMessage), masked while it changed. No two tables share a page
+//! after a move ([`super::pci_config`] refuses it), so a page that a table leaves has no other.
 
 use darma_abi::units::{GuestPhys, HostPhys};
 use heapless::Vec;
@@ -16,7 +17,7 @@ use heapless::Vec;
 use crate::interrupts::routes::Source;
 use crate::mmio::Width;
 
-use super::functions::FunctionFacts;
+use super::functions::{FunctionFacts, MsixFacts};
 use super::message::{GuestMessage, Processor, VectorAllocator, translate};
 use super::pci_config::BarMoved;
 use super::ranges::Span;
@@ -68,6 +69,8 @@ struct Table {
     /// From the register's address.
     offset: u64,
     place: Span,
+    /// Where the firmware had put it.
+    home: Span,
     /// Where its entries begin in the pool, and how many have a place there.
     first: usize,
     backed: usize,
@@ -126,11 +129,7 @@ impl MsixTables {
                 .ok_or(UnguardedTable(function))?;
             let first = found.pool.len();
             for _ in 0..msix.entries {
-                let entry = Entry {
-                    message: GuestMessage::default(),
-                    control: MASKED,
-                };
-                if found.pool.push(entry).is_err() {
+                if found.pool.push(Entry::RESET).is_err() {
                     found.unbacked = found.unbacked.saturating_add(1);
                 }
             }
@@ -141,6 +140,7 @@ impl MsixTables {
                 bar: msix.table_bar,
                 offset,
                 place,
+                home: place,
                 first,
                 backed,
             };
@@ -191,6 +191,20 @@ impl MsixTables {
         let place = Span::new(moved.to.checked_add(table.offset)?, length)?;
         let from = core::mem::replace(&mut table.place, place);
         Some((pages(from)?, pages(place)?))
+    }
+
+    /// Back to the state of [`new`](Self::new), for the next start of the GPOS, whose registers are
+    /// put back too. Returns the old and new pages of each table that had been moved: the caller maps
+    /// all the old ones, then unmaps all the new, and then [masks](Self::mask_all).
+    pub fn reset(&mut self) -> Vec<(Span, Span), MAX_TABLES> {
+        for entry in &mut self.pool {
+            *entry = Entry::RESET;
+        }
+        let moved = self.tables.iter_mut().filter_map(|table| {
+            let from = core::mem::replace(&mut table.place, table.home);
+            (from != table.home).then(|| Some((pages(from)?, pages(table.home)?)))?
+        });
+        moved.collect()
     }
 
     /// A trapped read: `None` if no table's page is there.
@@ -298,6 +312,15 @@ impl Table {
 }
 
 impl Entry {
+    const RESET: Self = Self {
+        message: GuestMessage {
+            address: 0,
+            address_upper: 0,
+            data: 0,
+        },
+        control: MASKED,
+    };
+
     fn set(&mut self, offset: u64, value: u64) {
         let value = u32::try_from(value & 0xffff_ffff).unwrap_or(0);
         match offset % ENTRY_BYTES / 4 {
@@ -306,6 +329,14 @@ impl Entry {
             2 => self.message.data = value,
             _ => self.control = value & MASKED,
         }
+    }
+}
+
+impl MsixFacts {
+    /// The pages of the table when its register is at `address`.
+    pub(super) fn pages(&self, address: u64) -> Option<Span> {
+        let first = address.checked_add(u64::from(self.table_offset))?;
+        pages(Span::new(first, u64::from(self.entries) * ENTRY_BYTES)?)
     }
 }
 

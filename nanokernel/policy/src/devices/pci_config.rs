@@ -7,6 +7,9 @@
 //! - base address registers reach the hardware only when the whole address is allowed by the
 //!   [`AddressRules`]. Until then the GPOS reads back what it wrote, which is also how it learns a
 //!   register's size: the all-ones value never reaches the hardware;
+//! - a register that holds an MSI-X table moves only to where no other table is, and only if the
+//!   firmware had placed it; our own functions move only to where no device is. Otherwise a table
+//!   could come to lie on a page that is mapped;
 //! - the message interrupt capability is translated ([`super::message`]); several messages are not
 //!   offered, because they must be consecutive vectors;
 //! - bridges keep the firmware's bus numbers and windows: they decide which function answers an
@@ -26,7 +29,7 @@ use heapless::Vec;
 
 use crate::mmio::Width;
 
-use super::function_view::{Access, Function, Owner, ROM, Seen, width_mask};
+use super::function_view::{Access, Function, Owner, ROM, Seen, Surroundings, width_mask};
 use super::functions::{Bar, Bdf, FunctionFacts, Functions, Header, MAX_FUNCTIONS};
 use super::message::{Processor, VectorAllocator};
 use super::ranges::{AddressRules, Span};
@@ -309,9 +312,16 @@ impl PciConfig {
             return WriteAct::Ignored(Why::Absent);
         };
         let value = value & width_mask(width);
-        if let Some(effect) = ours.config_write(bdf, offset, width, value, &self.rules) {
+        if ours.bdfs().any(|own| own == bdf)
+            && let Some(effect) =
+                ours.config_write(bdf, offset, width, value, &self.rules_beside_devices())
+        {
             return WriteAct::Virtual(effect);
         }
+        let tables: Vec<Span, MAX_FUNCTIONS> = (self.functions.iter())
+            .filter(|function| function.owner == Owner::Gpos && function.facts.bdf != bdf)
+            .filter_map(Function::table)
+            .collect();
         let found = (0u8..)
             .zip(&mut self.functions)
             .find(|(_, function)| function.facts.bdf == bdf && function.owner == Owner::Gpos);
@@ -326,12 +336,28 @@ impl PciConfig {
         };
         function.write(
             &access,
-            &self.rules,
+            &Surroundings {
+                rules: &self.rules,
+                ours,
+                tables: &tables,
+            },
             self.processor,
             vectors,
             &mut self.refused_messages,
-            ours,
         )
+    }
+
+    /// What our own functions may be moved to: nowhere over a device, whose pages may be guarded.
+    fn rules_beside_devices(&self) -> AddressRules {
+        let mut rules = self.rules.clone();
+        let devices = self.functions.iter().flat_map(Function::memory);
+        for span in devices {
+            // As in `new`: what finds no room in the list closes the windows.
+            if rules.protected_memory.push(span).is_err() {
+                rules.memory_windows.clear();
+            }
+        }
+        rules
     }
 
     fn owned_facts(&self, index: u8) -> Option<&FunctionFacts> {

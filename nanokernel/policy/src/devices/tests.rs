@@ -23,6 +23,7 @@ use crate::mmio::Width;
 const HOST_BRIDGE: Bdf = Bdf::new(0, 0, 0);
 const DISK: Bdf = Bdf::new(0, 2, 0);
 const CARD: Bdf = Bdf::new(0, 3, 0);
+const OTHER: Bdf = Bdf::new(0, 5, 0);
 const BRIDGE: Bdf = Bdf::new(0, 4, 0);
 const ISA: Bdf = Bdf::new(0, 31, 0);
 const AHCI: Bdf = Bdf::new(0, 31, 2);
@@ -200,7 +201,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let mut machine = Machine::q35();
+        Self::on(Machine::q35())
+    }
+
+    fn on(mut machine: Machine) -> Self {
         let functions = machine.functions();
         let ours = VirtualPci::place(&functions, &rules(), 0x10_0000).unwrap();
         let config = PciConfig::new(&functions, &[CARD], rules(), CPU).unwrap();
@@ -637,6 +641,85 @@ fn a_table_follows_its_register() {
         world.tables.read(GuestPhys(0xe000_000c), Width::Four),
         Some(MsixRead::Value(1))
     );
+}
+
+/// A second function with a table, 4 KiB in all, at this address.
+fn with_another_table(address: u32) -> World {
+    let mut machine = Machine::q35();
+    machine.set(
+        OTHER,
+        &[
+            (0x00, 0x1041_1af4, 0),
+            (0x04, 0x0010_0007, 0x0000_0407),
+            (0x08, 0x0200_0001, 0),
+            (0x14, address, 0xffff_f000),
+            (0x34, 0x98, 0),
+            (0x98, 0x0001_0011, 0xc000_0000),
+            (0x9c, 0x0000_0001, 0),
+            (0xa0, 0x0000_0801, 0),
+        ],
+    );
+    World::on(machine)
+}
+
+#[test]
+fn no_table_moves_onto_the_page_of_another() {
+    let mut world = with_another_table(0xfebd_3000);
+    assert_eq!(
+        world.write(OTHER, 0x14, Width::Four, 0xfebd_1000),
+        WriteAct::Done,
+        "when it moved on, the disk's table would be mapped"
+    );
+    assert_eq!(world.machine.read32(OTHER, 0x14), 0xfebd_3000);
+    world.write(DISK, 0x14, Width::Four, 0xfebd_4000);
+    world.write(OTHER, 0x14, Width::Four, 0xfebd_1000);
+    assert_eq!(world.machine.read32(OTHER, 0x14), 0xfebd_1000);
+}
+
+#[test]
+fn tables_that_the_firmware_put_on_one_page_stay_there() {
+    let mut world = with_another_table(0xfebd_1000);
+    world.write(OTHER, 0x14, Width::Four, 0xfebd_3000);
+    world.write(DISK, 0x14, Width::Four, 0xfebd_4000);
+    assert_eq!(world.machine.read32(OTHER, 0x14), 0xfebd_1000);
+    assert_eq!(world.machine.read32(DISK, 0x14), 0xfebd_1000);
+}
+
+#[test]
+fn a_table_that_the_firmware_did_not_place_cannot_be_placed() {
+    let mut world = with_another_table(0);
+    world.write(OTHER, 0x14, Width::Four, 0xfebd_3000);
+    assert_eq!(world.machine.read32(OTHER, 0x14), 0);
+}
+
+#[test]
+fn our_functions_do_not_move_over_a_device() {
+    let mut world = World::new();
+    let ours: Vec<Bdf> = world.ours.bdfs().collect();
+    let before: Vec<Span> = world.ours.trapped().chain(world.ours.shared()).collect();
+    for bdf in ours {
+        for register in [0x10, 0x14, 0x18] {
+            for device in [0xfebd_1000, 0xfebd_2000, 0xfe80_0000] {
+                world.write(bdf, register, Width::Four, device);
+            }
+        }
+    }
+    let after: Vec<Span> = world.ours.trapped().chain(world.ours.shared()).collect();
+    assert_eq!(after, before);
+}
+
+#[test]
+fn the_next_gpos_finds_its_tables_where_the_firmware_put_them() {
+    let mut world = World::new();
+    world.write(DISK, 0x14, Width::Four, 0xfe00_0000);
+    let page = |first| Span::new(first, 0x1000).unwrap();
+    let moved: Vec<(Span, Span)> = world.tables.reset().into_iter().collect();
+    assert_eq!(moved, [(page(0xfe00_0000), page(0xfebd_1000))]);
+    assert_eq!(
+        world.tables.trapped().collect::<Vec<_>>(),
+        [page(0xfebd_1000)]
+    );
+    assert!(world.tables.reset().is_empty());
 }
 
 #[test]
