@@ -11,9 +11,10 @@
 //! 6. `quantity`, `table`, `account`, `figures`, `printout`: what a run reported, as functions of the
 //!    reports; `live_view`: the same while it happens.
 //! 7. `trial`: a scripted run of Linux under the nanokernel.
-//! 8. `checks`, `demo`, `run`, `console`: what commands do beyond that.
+//! 8. `checks`, `demo`, `bench`, `run`, `console`: what commands do beyond that.
 
 pub mod account;
+pub mod bench;
 pub mod checks;
 pub mod console;
 pub mod cpio;

@@ -35,6 +35,17 @@ impl View {
         view
     }
 
+    /// A view that shows nothing, for a run beside another.
+    #[must_use]
+    pub fn silent(kinds: &[CrashKind]) -> Self {
+        Self {
+            live: Live::silent(),
+            began: Instant::now(),
+            kinds: kinds.to_vec(),
+            loaded_since: 0,
+        }
+    }
+
     /// Shows an event; `account` holds it already.
     pub fn show(&mut self, event: &Event, account: &Account) {
         match event {

@@ -8,12 +8,13 @@ use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 use darma_abi::codes::CrashKind;
 use xtask::checks::{self, Format};
+use xtask::demo::Output;
 use xtask::kernels::Flavour;
 use xtask::prepare::{self, FaultModule};
 use xtask::qemu::{Backing, Bus, Clock, Disk, Serial};
 use xtask::toolchain::{self, Choice};
 use xtask::trial::{Afterwards, Detail};
-use xtask::{console, demo, image, run, session, standalone, terminal};
+use xtask::{bench, console, demo, image, run, session, standalone, terminal};
 
 #[derive(Parser)]
 #[command(
@@ -63,6 +64,8 @@ enum Command {
     Test,
     /// Boot Linux under Darma and show what happens
     Demo(Demo),
+    /// Crash and recover again and again; hold the figures against what is to be reached
+    Bench(Bench),
     /// Join Linux's console of a demonstration that was started with --keep
     Attach,
     /// Run any bzImage under Darma with an interactive console
@@ -94,6 +97,22 @@ struct Demo {
     /// The crashes, in their order
     #[arg(long, value_name = "KIND,...", value_delimiter = ',', value_parser = crash_kind)]
     kinds: Vec<CrashKind>,
+}
+
+#[derive(Args)]
+struct Bench {
+    /// Which of Debian's kernels
+    #[arg(long, value_enum, default_value = "generic")]
+    kernel: Flavour,
+    /// How many crashes
+    #[arg(long, default_value_t = 20)]
+    cycles: u32,
+    /// Print bench.json instead of the report
+    #[arg(long)]
+    json: bool,
+    /// Show every line of both consoles
+    #[arg(long)]
+    verbose: bool,
 }
 
 fn crash_kind(name: &str) -> Result<CrashKind, String> {
@@ -183,6 +202,12 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Check { fix } => checks::run(if fix { Format::Repair } else { Format::Judge }),
         Command::Test => test(),
         Command::Demo(options) => demo(options),
+        Command::Bench(options) => bench::run(&bench::Options {
+            flavour: options.kernel,
+            cycles: options.cycles,
+            detail: detail(options.verbose),
+            output: output(options.json),
+        }),
         Command::Attach => console::attach("demo"),
         Command::Run(options) => interactive(options),
         Command::Standalone(options) => alone(&options),
@@ -195,6 +220,18 @@ fn clock(icount: bool) -> Clock {
     } else {
         Clock::Wall
     }
+}
+
+fn detail(verbose: bool) -> Detail {
+    if verbose {
+        Detail::Everything
+    } else {
+        Detail::Events
+    }
+}
+
+fn output(json: bool) -> Output {
+    if json { Output::Json } else { Output::Text }
 }
 
 fn disks(file: Option<PathBuf>, bus: Bus) -> Result<Vec<Disk>> {
@@ -271,16 +308,8 @@ fn demo(options: Demo) -> Result<()> {
         } else {
             Afterwards::End
         },
-        detail: if options.verbose {
-            Detail::Everything
-        } else {
-            Detail::Events
-        },
-        output: if options.json {
-            demo::Output::Json
-        } else {
-            demo::Output::Text
-        },
+        detail: detail(options.verbose),
+        output: output(options.json),
     })
 }
 

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use darma_abi::codes::{CrashKind, Mark};
+use darma_abi::codes::{Cause, CrashKind, Mark};
 use darma_abi::report::Event;
 
 use crate::account::Account;
@@ -54,7 +54,15 @@ pub fn timeline(account: &Account) -> String {
                 at_ns,
                 line,
                 ..
-            } => (at_ns, *boot, format!("failure: {cause} ({line})")),
+            } => {
+                // Only a panic has words of its own; otherwise the line is the log's last.
+                let words = if *cause == Cause::Panic {
+                    format!(": {line}")
+                } else {
+                    String::new()
+                };
+                (at_ns, *boot, format!("failure: {cause}{words}"))
+            }
             Event::End { at_ns, reason } => (at_ns, 0, format!("end: {reason}")),
             _ => continue,
         };
@@ -147,6 +155,7 @@ pub fn recoveries(figures: &Figures, account: &Account) -> String {
         ">dump",
         ">dump taken in",
         ">reload",
+        ">Linux's start",
         ">to user space",
         "recovered",
     ]);
@@ -166,6 +175,13 @@ pub fn recoveries(figures: &Figures, account: &Account) -> String {
             Cell::new(dump, tone),
             duration(recovery.capture_ns).into(),
             duration(recovery.reload_ns).into(),
+            duration(
+                recovery
+                    .userspace_ns
+                    .saturating_sub(recovery.capture_ns)
+                    .saturating_sub(recovery.reload_ns),
+            )
+            .into(),
             duration(recovery.userspace_ns).into(),
             if recovery.recovered {
                 Cell::new("yes", Tone::Good)
@@ -178,8 +194,9 @@ pub fn recoveries(figures: &Figures, account: &Account) -> String {
     if figures.machine_reboot_ns > 0 {
         let _ = writeln!(
             text,
-            "  Restarting the whole machine, without Darma, takes {} from reset to user space: no dump, \
-             and no\n  real-time task runs meanwhile.",
+            "  Restarting the whole machine, without Darma, takes {} from reset to user space: without a \
+             dump, with\n  no real-time task meanwhile, and with an emulator's firmware, which is ready \
+             at once.",
             duration(figures.machine_reboot_ns)
         );
     }
@@ -249,7 +266,7 @@ mod tests {
         ]
         .concat();
         for part in [
-            "failure: panic (sysrq)",
+            "failure: panic: sysrq",
             "control",
             "recovery",
             "0.01",

@@ -71,6 +71,7 @@ pub enum Tone {
 /// A long action that produces lines of its own, with what happens now below them.
 pub struct Live {
     spinner: ProgressBar,
+    silent: bool,
 }
 
 impl Live {
@@ -79,11 +80,24 @@ impl Live {
     pub fn new() -> Self {
         Self {
             spinner: spinner(""),
+            silent: false,
+        }
+    }
+
+    /// Shows nothing, whatever it is told.
+    #[must_use]
+    pub fn silent() -> Self {
+        Self {
+            spinner: ProgressBar::hidden(),
+            silent: true,
         }
     }
 
     /// Says what happens now.
     pub fn now(&self, what: &str) {
+        if self.silent {
+            return;
+        }
         if self.spinner.is_hidden() {
             eprintln!("        ... {what}");
         } else {
@@ -94,6 +108,9 @@ impl Live {
 
     /// Adds a line for good.
     pub fn line(&self, tone: Tone, text: &str) {
+        if self.silent {
+            return;
+        }
         let shown = match tone {
             Tone::Plain => text.to_owned(),
             Tone::Good => text
