@@ -1,1 +1,16 @@
-//! Scenarios that boot real kernels under Darma in QEMU, and style checks.
+//! Scenarios: each boots real kernels on the emulated machine and asserts what a user would notice.
+//!
+//! Run by `cargo xtask test`, one by one with `--only NAME`, named by `--list`. Not `#[test]`s: they
+//! need QEMU, Debian's kernels and minutes, and host tests stay a matter of seconds.
+//!
+//! 1. `laboratory`: what every scenario needs, prepared once: the image, kernels, user spaces.
+//! 2. `experiment`, `transcript`: one machine under Darma, and all that it said.
+//! 3. `health`: what a log must not say.
+//! 4. `scenarios`: the claims. `runner`: chooses, runs in parallel, counts.
+
+pub mod experiment;
+pub mod health;
+pub mod laboratory;
+pub mod runner;
+pub mod scenarios;
+pub mod transcript;

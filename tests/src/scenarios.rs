@@ -1,0 +1,53 @@
+//! The claims, each as a scenario with a name and one sentence.
+
+mod bad_input;
+mod boot;
+mod crash;
+mod disk;
+
+use anyhow::Result;
+use xtask::kernels::Flavour;
+
+use crate::laboratory::Laboratory;
+
+/// The kernel of scenarios that are not about a particular one: it boots fastest.
+const CLOUD: &[Flavour] = &[Flavour::Cloud];
+
+/// A claim, and the run that shows whether it holds.
+pub struct Scenario {
+    /// What it is called on the command line.
+    pub name: String,
+    /// What it claims, one line.
+    pub claim: String,
+    /// The kernels that it boots.
+    pub kernels: &'static [Flavour],
+    /// How long it takes, roughly: to run the long ones first.
+    pub seconds: u32,
+    /// Runs it.
+    pub run: Body,
+}
+
+/// What a scenario does.
+pub type Body = Box<dyn Fn(&Laboratory) -> Result<()> + Send + Sync>;
+
+/// Every scenario.
+#[must_use]
+pub fn all() -> Vec<Scenario> {
+    let mut all = boot::scenarios();
+    all.extend(crash::scenarios());
+    all.extend(disk::scenarios());
+    all.extend(bad_input::scenarios());
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique() {
+        let all = super::all();
+        let names: BTreeSet<_> = all.iter().map(|scenario| &scenario.name).collect();
+        assert_eq!(names.len(), all.len());
+    }
+}

@@ -1,0 +1,135 @@
+//! Linux dies and comes back, while the tasks keep every deadline.
+
+use anyhow::Result;
+use darma_abi::report::Event as Report;
+use darma_abi::shared::{Cause, CrashKind, Mark};
+
+use super::{CLOUD, Scenario};
+use crate::experiment::Experiment;
+use crate::laboratory::Laboratory;
+
+struct Crash {
+    kind: CrashKind,
+    causes: &'static [Cause],
+    /// Detection takes no longer, ns; none where no promise is made.
+    detected_within_ns: Option<u64>,
+}
+
+/// The reboot system call may take any of the ways that the kernel knows.
+const RESETS: &[Cause] = &[
+    Cause::SelfResetKeyboard,
+    Cause::SelfResetCf9,
+    Cause::SelfResetAcpi,
+    Cause::SelfResetPort92,
+];
+
+const CRASHES: &[Crash] = &[
+    Crash {
+        kind: CrashKind::SysrqC,
+        causes: &[Cause::Panic],
+        detected_within_ns: Some(10_000),
+    },
+    Crash {
+        kind: CrashKind::NullDeref,
+        causes: &[Cause::Panic],
+        detected_within_ns: Some(10_000),
+    },
+    Crash {
+        kind: CrashKind::TripleFault,
+        causes: &[Cause::TripleFault],
+        detected_within_ns: Some(10_000),
+    },
+    Crash {
+        kind: CrashKind::CliHlt,
+        causes: &[Cause::HaltedInterruptsOff],
+        detected_within_ns: None,
+    },
+    Crash {
+        kind: CrashKind::Reset,
+        causes: RESETS,
+        detected_within_ns: None,
+    },
+];
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    CRASHES
+        .iter()
+        .map(|crash| Scenario {
+            name: format!("crash-{}", crash.kind),
+            claim: format!(
+                "after {} Linux is captured whole and comes back; no deadline is missed",
+                crash.kind
+            ),
+            kernels: CLOUD,
+            seconds: 60,
+            run: Box::new(|lab| survive(lab, crash)),
+        })
+        .collect()
+}
+
+/// A machine whose dump store holds all of Linux's memory.
+pub(super) fn machine(name: &str, kind: CrashKind) -> Experiment {
+    Experiment::new(name, "crash-once")
+        .append(&format!("darma.kind={kind}"))
+        .configure("gpos.memory", "192M")
+        .configure("dump.size", "208M")
+}
+
+fn survive(lab: &Laboratory, crash: &Crash) -> Result<()> {
+    let kind = crash.kind;
+    let run = machine(&format!("crash-{kind}"), kind).run(lab)?;
+    let faults: Vec<_> = run
+        .reports
+        .iter()
+        .filter_map(|report| match report {
+            Report::Fault {
+                cause,
+                announced,
+                detect_ns,
+                log_lines,
+                line,
+                ..
+            } => Some((cause, announced, detect_ns, log_lines, line.as_str())),
+            _ => None,
+        })
+        .collect();
+    let [(cause, announced, detect_ns, log_lines, line)] = faults[..] else {
+        return Err(run.failure(format!("{} failures instead of one", faults.len())));
+    };
+    run.require(
+        crash.causes.contains(cause) && *announced == Some(kind),
+        format!("{kind} was taken for {cause} (announced: {announced:?})"),
+    )?;
+    if let Some(limit) = crash.detected_within_ns {
+        run.require(
+            *detect_ns <= limit,
+            format!("detection took {detect_ns} ns, {limit} are promised"),
+        )?;
+    }
+    run.require(*log_lines > 0, "nothing of the dead kernel's log was read")?;
+    run.require(!line.is_empty(), "the fault has no line that tells of it")?;
+    let whole = run.reports.iter().any(|report| {
+        matches!(report, Report::Recovery { partial: false, dump_bytes, dump_pages, .. }
+            if *dump_bytes > 0 && *dump_pages > 0)
+    });
+    run.require(whole, "the dump is not whole")?;
+    run.require(
+        run.userspace_ups() == 2,
+        format!(
+            "user space came up {} times instead of twice",
+            run.userspace_ups()
+        ),
+    )?;
+    let done = run.reports.iter().any(|report| {
+        matches!(
+            report,
+            Report::Mark {
+                mark: Mark::BenchEnd,
+                boot: 2,
+                ..
+            }
+        )
+    });
+    run.require(done, "the second start did not come to its end")?;
+    run.require_no_miss()
+}
