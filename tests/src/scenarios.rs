@@ -33,7 +33,15 @@ pub type Body = Box<dyn Fn(&Laboratory) -> Result<()> + Send + Sync>;
 /// Every scenario.
 #[must_use]
 pub fn all() -> Vec<Scenario> {
-    let mut all = boot::scenarios();
+    let mut all = vec![Scenario {
+        name: "checks".into(),
+        claim: "format, lints and host tests".into(),
+        kernels: &[],
+        // Begun first: it compiles while machines run on the other processor.
+        seconds: 1000,
+        run: Box::new(|_| xtask::checks::run(xtask::checks::Format::Judge)),
+    }];
+    all.extend(boot::scenarios());
     all.extend(crash::scenarios());
     all.extend(disk::scenarios());
     all.extend(bad_input::scenarios());

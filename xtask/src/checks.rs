@@ -53,6 +53,23 @@ pub fn run(format: Format) -> Result<()> {
     section("host tests", toolchain::cargo().args(["test", "--quiet"]))
 }
 
+/// Runs the scenarios' own program with `words`; it prints what held and what did not.
+///
+/// A program of its own, because scenarios are built on this library and not the other way round.
+///
+/// Returns whether all held; what did not is the program's to say, in its last lines.
+///
+/// # Errors
+/// cargo cannot be started.
+pub fn scenarios(words: &[String]) -> Result<bool> {
+    let status = toolchain::cargo()
+        .args(["run", "--quiet", "--package", "darma-tests", "--"])
+        .args(words)
+        .status()
+        .context("cannot start cargo: is it installed?")?;
+    Ok(status.success())
+}
+
 fn section(name: &str, command: &mut std::process::Command) -> Result<()> {
     terminal::note(name);
     process::run(command).context(name.to_owned())
