@@ -1,18 +1,36 @@
 //! The demo application: a 1 kHz control task and a slower one beside it, above a stock Linux.
 //!
-//! The control task integrates a simulated plant in fixed point, so that it does real work whose
-//! result can be checked; the demo's latencies are this task's.
+//! The control task steers a simulated first-order plant in fixed point, so that it does real work
+//! whose result can be checked; the observer reads the plant under the ceiling lock, which shows what
+//! sharing costs: the control task is held back for those few instructions.
 #![no_std]
 #![no_main]
 
-use core::sync::atomic::{AtomicI64, Ordering};
 use darma_abi::units::Nanos;
 use darma_nanokernel::Application;
-use darma_rtos::{Context, Priority, Task};
+use darma_rtos::resource::Resource;
+use darma_rtos::{Ceiling, Context, Priority, Task};
 
-/// Position of the simulated plant in 1/65536 of a unit; the set point is 1.0.
-static POSITION: AtomicI64 = AtomicI64::new(0);
+/// A simulated plant. Positions are in 1/65536 of a unit.
+struct Plant {
+    position: i64,
+    worst_settled: i64,
+    steps: u64,
+}
+
+/// Where the controller wants the plant: at 1.0.
 const SET_POINT: i64 = 1 << 16;
+/// Steps after which the plant has settled.
+const SETTLED: u64 = 1000;
+
+static PLANT: Resource<Plant> = Resource::new(
+    Plant {
+        position: 0,
+        worst_settled: 0,
+        steps: 0,
+    },
+    Ceiling::of(Priority::HIGH),
+);
 
 static TASKS: [Task; 2] = [
     Task {
@@ -22,10 +40,10 @@ static TASKS: [Task; 2] = [
         body: control,
     },
     Task {
-        name: "logger-100hz",
+        name: "observer-100hz",
         priority: Priority::MIDDLE,
         period: Nanos(10_000_000),
-        body: log_position,
+        body: observe,
     },
 ];
 
@@ -34,16 +52,21 @@ darma_nanokernel::application!(Application {
     tasks: &TASKS
 });
 
-/// One step of a proportional controller on a first-order plant.
-fn control(_context: &Context) {
-    let position = POSITION.load(Ordering::Relaxed);
-    let drive = (SET_POINT - position) / 8;
-    POSITION.store(position + drive - position / 1024, Ordering::Relaxed);
+/// One step of a proportional controller on a plant that loses 1/1024 of its position each step.
+fn control(context: &Context) {
+    PLANT.lock(context, |plant| {
+        let drive = (SET_POINT - plant.position) / 8;
+        plant.position += drive - plant.position / 1024;
+        plant.steps += 1;
+    });
 }
 
 /// Keeps the largest deviation from the set point after settling.
-fn log_position(_context: &Context) {
-    static WORST: AtomicI64 = AtomicI64::new(0);
-    let deviation = (SET_POINT - POSITION.load(Ordering::Relaxed)).abs();
-    WORST.fetch_max(deviation, Ordering::Relaxed);
+fn observe(context: &Context) {
+    PLANT.lock(context, |plant| {
+        if plant.steps > SETTLED {
+            let deviation = (SET_POINT - plant.position).abs();
+            plant.worst_settled = plant.worst_settled.max(deviation);
+        }
+    });
 }

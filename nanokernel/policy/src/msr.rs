@@ -232,7 +232,11 @@ impl MsrPolicy {
     /// # Errors
     /// #GP if there is no such register for the guest. Also for those of [`passages`], whose reads
     /// do not exit when the bitmap is built from them.
-    pub fn read(&mut self, msr: u32, control: ControlRegisters) -> Result<MsrRead, GeneralProtection> {
+    pub fn read(
+        &mut self,
+        msr: u32,
+        control: ControlRegisters,
+    ) -> Result<MsrRead, GeneralProtection> {
         let value = match class_of(msr) {
             Some(Class::Apic) => return Ok(MsrRead::Apic),
             Some(Class::Quiet) => Some(0),
@@ -279,7 +283,11 @@ impl MsrPolicy {
 
     /// EFER (APM2 3.1.7). LMA follows from LME and paging, and the processor keeps it; SVME belongs
     /// to the nanokernel, VMRUN insists on it, and the guest never sees it.
-    fn write_efer(&self, value: u64, control: ControlRegisters) -> Result<MsrWrite, GeneralProtection> {
+    fn write_efer(
+        &self,
+        value: u64,
+        control: ControlRegisters,
+    ) -> Result<MsrWrite, GeneralProtection> {
         let writable = EFER_SCE | EFER_LME | EFER_NXE | self.facts.optional_efer;
         let changed = value ^ control.efer;
         if value & !(writable | EFER_LMA) != 0

@@ -66,8 +66,6 @@ impl Gpos {
             self.apic.accept(vector);
             self.counters.interrupts += 1;
             self.cpu.inject_interrupt(vector);
-            self.cpu
-                .request_interrupt_window(self.apic.pending().is_some());
         } else {
             self.cpu.request_interrupt_window(true);
         }

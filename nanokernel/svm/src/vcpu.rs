@@ -44,11 +44,12 @@ const INTERCEPTED_EXCEPTIONS: u32 = 1 << 1 | 1 << 17 | 1 << 18;
 const V_IRQ: u64 = 1 << 8;
 const V_INTR_PRIO_MAX: u64 = 0xf << 16;
 const V_IGN_TPR: u64 = 1 << 20;
+const V_VECTOR_SHIFT: u32 = 32;
+const V_VECTOR: u64 = 0xff << V_VECTOR_SHIFT;
 const V_INTR_MASKING: u64 = 1 << 24;
 
 const EVENT_VALID: u64 = 1 << 31;
 const EVENT_HAS_ERROR: u64 = 1 << 11;
-const EVENT_INTERRUPT: u64 = 0 << 8;
 const EVENT_NMI: u64 = 2 << 8;
 const EVENT_EXCEPTION: u64 = 3 << 8;
 const EVENT_TYPE: u64 = 7 << 8;
@@ -144,6 +145,8 @@ pub struct VirtualCpu {
     exit_time: Cycles,
     next_rip_reported: bool,
     shadow_at: Option<u64>,
+    /// The interrupt that the guest is offered and has not taken yet.
+    offered: Option<Vector>,
     flush_next: bool,
 }
 
@@ -168,6 +171,7 @@ impl VirtualCpu {
             exit_time: Cycles(0),
             next_rip_reported: false,
             shadow_at: None,
+            offered: None,
             flush_next: true,
         }
     }
@@ -287,6 +291,7 @@ impl VirtualCpu {
         control.virtual_interrupt = V_INTR_MASKING;
         control.intercepts_1 &= !INTERCEPT_VINTR;
         self.shadow_at = None;
+        self.offered = None;
         self.flush_next = true;
         // SAFETY: VMLOAD reads FS, GS, TR, LDTR and the SYSCALL MSRs from the control block. The
         // host uses none of them (invariant NO-SWAPPED-STATE).
@@ -300,13 +305,17 @@ impl VirtualCpu {
     ///
     /// Interrupts are on when this returns; one that caused the exit has been taken by then.
     pub fn run(&mut self) -> Exit {
+        // Deliver again what the last exit cut short, unless something newer is to be injected.
+        if self.vmcb.control.event_injection & EVENT_VALID == 0 {
+            match redelivery(self.vmcb.control.exit_interrupt_info) {
+                Some(Redelivery::Interrupt(vector)) => self.inject_interrupt(vector),
+                Some(Redelivery::Event(event)) => self.vmcb.control.event_injection = event,
+                None => {}
+            }
+        }
         let control = &mut self.vmcb.control;
         control.tlb_control = u32::from(self.flush_next);
         control.clean = 0;
-        // Deliver again what the last exit cut short, unless something newer is to be injected.
-        if control.event_injection & EVENT_VALID == 0 {
-            control.event_injection = redelivery(control.exit_interrupt_info);
-        }
         let vmcb = (&raw const self.vmcb) as u64;
         // SAFETY: the control block is complete after `set_up` and `reset_to`; nested paging keeps
         // the guest away from all memory of the image (PARTITION); `enter.S` restores every host
@@ -317,6 +326,9 @@ impl VirtualCpu {
         }
         self.exit_time = time::now();
         self.flush_next = false;
+        if self.vmcb.control.virtual_interrupt & V_IRQ == 0 {
+            self.offered = None;
+        }
         let exit = self.exit();
         let rip = self.vmcb.state.rip;
         let shadow = self.vmcb.control.interrupt_shadow & 1 != 0 || self.shadow_at == Some(rip);
@@ -368,7 +380,9 @@ impl VirtualCpu {
     /// An event is waiting for the next entry, so no other can be injected before it.
     pub fn event_waiting(&self) -> bool {
         let control = &self.vmcb.control;
-        control.event_injection & EVENT_VALID != 0 || redelivery(control.exit_interrupt_info) != 0
+        self.offered.is_some()
+            || control.event_injection & EVENT_VALID != 0
+            || redelivery(control.exit_interrupt_info).is_some()
     }
 
     /// The guest would take an interrupt now: IF set, no shadow, no event waiting.
@@ -386,9 +400,21 @@ impl VirtualCpu {
         self.shadow_at.is_some()
     }
 
-    /// Injects an external interrupt at the next entry.
+    /// Offers the guest an external interrupt, which it takes as soon as it can.
+    ///
+    /// By V_IRQ and its vector, not by event injection: QEMU 7.2 may deliver an injected interrupt
+    /// twice, the second time at any instruction (docs/hardware-notes.md). Call it only when the
+    /// guest is [`Self::interruptible`].
     pub fn inject_interrupt(&mut self, vector: Vector) {
-        self.inject(EVENT_INTERRUPT | u64::from(vector.0));
+        let control = &mut self.vmcb.control;
+        control.exit_interrupt_info = 0;
+        control.intercepts_1 &= !INTERCEPT_VINTR;
+        control.virtual_interrupt = control.virtual_interrupt & !V_VECTOR
+            | V_IRQ
+            | V_INTR_PRIO_MAX
+            | V_IGN_TPR
+            | u64::from(vector.0) << V_VECTOR_SHIFT;
+        self.offered = Some(vector);
     }
 
     /// Injects an NMI at the next entry.
@@ -414,7 +440,11 @@ impl VirtualCpu {
     }
 
     /// Asks for an [`Exit::InterruptWindow`] as soon as the guest can take an interrupt, or not.
+    /// While an interrupt is offered nothing changes: it comes first.
     pub fn request_interrupt_window(&mut self, wanted: bool) {
+        if self.offered.is_some() {
+            return;
+        }
         let control = &mut self.vmcb.control;
         let window = V_IRQ | V_INTR_PRIO_MAX | V_IGN_TPR;
         if wanted {
@@ -589,12 +619,26 @@ impl Default for VirtualCpu {
     }
 }
 
-/// What to inject again after an exit during event delivery. Software interrupts are not: the
-/// instruction runs again instead.
-fn redelivery(exit_interrupt_info: u64) -> u64 {
-    let wanted = exit_interrupt_info & EVENT_VALID != 0
-        && exit_interrupt_info & EVENT_TYPE != EVENT_SOFTWARE;
-    if wanted { exit_interrupt_info } else { 0 }
+/// An event whose delivery an exit cut short.
+enum Redelivery {
+    Interrupt(Vector),
+    Event(u64),
+}
+
+/// What to deliver again after an exit (APM2 15.7.2). Software interrupts are not: the instruction
+/// runs again instead.
+fn redelivery(exit_interrupt_info: u64) -> Option<Redelivery> {
+    if exit_interrupt_info & EVENT_VALID == 0 {
+        return None;
+    }
+    match exit_interrupt_info & EVENT_TYPE {
+        0 => {
+            let [vector, ..] = exit_interrupt_info.to_le_bytes();
+            Some(Redelivery::Interrupt(Vector(vector)))
+        }
+        EVENT_SOFTWARE => None,
+        _ => Some(Redelivery::Event(exit_interrupt_info)),
+    }
 }
 
 #[allow(
