@@ -28,7 +28,7 @@ pub const KINDS: [CrashKind; 5] = [
     CrashKind::Reset,
 ];
 
-/// Wall time within which a machine without Darma boots twice.
+/// Wall time within which a machine without Darma reaches user space.
 const RESTART_LIMIT: Duration = Duration::from_secs(900);
 
 /// How long the measured phases last.

@@ -29,7 +29,7 @@ pub struct Figures {
     pub tasks: Vec<Task>,
     /// Each failure, in order.
     pub recoveries: Vec<Recovery>,
-    /// Restart of the same machine without Darma, reset to user space; 0 if it was not measured.
+    /// The same machine without Darma, from power-on to user space; 0 if it was not measured.
     pub machine_reboot_ns: u64,
     /// The longest section with interrupts off.
     pub irq_off_max: IrqOff,

@@ -194,9 +194,8 @@ pub fn recoveries(figures: &Figures, account: &Account) -> String {
     if figures.machine_reboot_ns > 0 {
         let _ = writeln!(
             text,
-            "  Restarting the whole machine, without Darma, takes {} from reset to user space: without a \
-             dump, with\n  no real-time task meanwhile, and with an emulator's firmware, which is ready \
-             at once.",
+            "  The whole machine, reset without Darma, takes {} to user space: without a dump, with no \
+             real-time\n  task meanwhile, and with an emulator's firmware, which is ready at once.",
             duration(figures.machine_reboot_ns)
         );
     }
