@@ -273,6 +273,7 @@ fn devices(
         msix,
         ours,
         power: PowerPorts::new(acpi.power()),
+        ecam: acpi.facts.ecam.map(|ecam| (ecam.base, ecam.last_bus)),
         shared: HostPhys(plan.shared().base()),
     }
 }

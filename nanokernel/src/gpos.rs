@@ -53,7 +53,7 @@ pub(crate) enum Stop {
     MonitorTimer,
 }
 
-/// What counts of the GPOS: exits since the machine started, the rest since it was entered.
+/// What counts of the GPOS since the machine started.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counters {
     /// Exits of any kind.
@@ -215,7 +215,7 @@ impl Gpos {
         self.tables.used()
     }
 
-    /// Notes an access outside the partition. The first few of each start are logged; a guest that
+    /// Notes an access outside the partition. The first few are logged; a guest that
     /// makes millions of them must not fill the console.
     fn violation(&mut self, at: GuestPhys) {
         const LOGGED: u64 = 8;
@@ -239,10 +239,6 @@ impl Gpos {
         self.routes.reset();
         self.msrs.reset();
         processor::reset_own_msrs();
-        self.counters = Counters {
-            exits: self.counters.exits,
-            ..Counters::default()
-        };
         self.idle = false;
         self.doorbell = None;
         self.arm_timer();

@@ -171,7 +171,7 @@ impl Host<'_> {
             Some(Doorbell::Mark(mark)) => self.mark(mark),
             Some(Doorbell::CrashKind(kind)) => self.announced = Some((kind, time::now())),
             Some(Doorbell::Request(_)) => {
-                self.status.exits = self.gpos.counters.exits;
+                self.take_counters();
                 self.status.publish();
             }
             None => {}
@@ -243,7 +243,7 @@ impl Host<'_> {
             line: Text::new(line.as_str()),
         });
         self.status.dump_bytes = captured.dump_bytes;
-        self.status.exits = self.gpos.counters.exits;
+        self.take_counters();
         report::emit(&Report::Fault {
             n,
             boot: self.status.boots,
@@ -282,7 +282,7 @@ impl Host<'_> {
     fn hold_as(&mut self, state: GposState, why: &str) -> ! {
         timer::arm(Waiter::Monitor, None);
         timer::arm(Waiter::Gpos, None);
-        self.status.exits = self.gpos.counters.exits;
+        self.take_counters();
         self.enter_state(state);
         self.status.report(self.reserved_bytes, why);
         if self.config.on_poweroff == OnPoweroff::LeaveEmulator {
@@ -295,6 +295,12 @@ impl Host<'_> {
             wait = Nanos(wait.0.saturating_mul(2));
             self.status.report_tasks();
         }
+    }
+
+    fn take_counters(&mut self) {
+        let counters = &self.gpos.counters;
+        self.status.exits = counters.exits;
+        self.status.violations = (counters.violations, counters.last_violation);
     }
 
     fn enter_state(&mut self, state: GposState) {

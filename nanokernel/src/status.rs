@@ -51,6 +51,8 @@ pub(crate) struct Status {
     pub(crate) fault: Option<FaultEntry>,
     pub(crate) dump_bytes: u64,
     pub(crate) exits: u64,
+    /// How many accesses outside the partition, and the last one's address.
+    pub(crate) violations: (u64, u64),
 }
 
 impl Status {
@@ -71,6 +73,7 @@ impl Status {
             fault: None,
             dump_bytes: 0,
             exits: 0,
+            violations: (0, 0),
         }
     }
 
@@ -174,6 +177,8 @@ impl Status {
             reserved_bytes,
             tsc_hz: self.tsc_hz,
             exits: self.exits,
+            violations: self.violations.0,
+            last_violation: self.violations.1,
         });
         report::emit(&Event::End {
             at_ns: self.now_ns(),

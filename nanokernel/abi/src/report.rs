@@ -133,6 +133,11 @@ pub enum Event {
         tsc_hz: u64,
         /// Exits from the GPOS so far.
         exits: u64,
+        /// Accesses outside its partition since the machine started; each was answered as absent
+        /// hardware.
+        violations: u64,
+        /// The guest-physical address of the last of them, 0 if there was none.
+        last_violation: u64,
     },
     /// A line of the failed kernel's log, as read out of its memory.
     Log {
@@ -218,6 +223,8 @@ mod tests {
                 reserved_bytes: ns,
                 tsc_hz: ns,
                 exits: ns,
+                violations: ns,
+                last_violation: ns,
             },
             Event::Log {
                 n,

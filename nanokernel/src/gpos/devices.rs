@@ -8,6 +8,7 @@ use super::Gpos;
 use darma_abi::units::{GuestPhys, HostPhys, Vector};
 use darma_machine::port::Width as PortWidth;
 use darma_machine::{memory, pci, port};
+use darma_policy::devices::ecam::{self, EcamRegister};
 use darma_policy::devices::msix::{MsixAct, MsixRead, MsixTables, TableWrite};
 use darma_policy::devices::pci_config::{BarMoved, HardwareWrite, PciConfig, ReadAct, WriteAct};
 use darma_policy::devices::power::{PowerAct, PowerPorts, ResetRoute as Route};
@@ -31,6 +32,8 @@ pub(crate) struct Devices {
     pub(crate) msix: MsixTables,
     pub(crate) ours: VirtualPci,
     pub(crate) power: PowerPorts,
+    /// Where configuration space is mapped, if it is: base and last bus.
+    pub(crate) ecam: Option<(u64, u8)>,
     /// Where the memory that both sides map lies.
     pub(crate) shared: HostPhys,
 }
@@ -87,15 +90,7 @@ impl Gpos {
 
     fn port_read(&mut self, at: u16, width: Width) -> u64 {
         if CONFIG_PORTS.contains(&at) {
-            return match self.devices.pci.read(at, width, &self.devices.ours) {
-                ReadAct::Value(value) => u64::from(value),
-                ReadAct::Hardware {
-                    bdf,
-                    offset,
-                    width,
-                    keep,
-                } => u64::from(pci::read(bdf.0, offset, port_width(width)) & keep),
-            };
+            return config_value(self.devices.pci.read(at, width, &self.devices.ours));
         }
         if self.is_closed(at) {
             self.counters.absent += 1;
@@ -158,6 +153,19 @@ impl Gpos {
         if let Some(value) = self.devices.ours.mmio_read(at, width) {
             return value;
         }
+        if let Some(found) = self.ecam_register(at, width) {
+            let devices = &self.devices;
+            return match u8::try_from(found.register) {
+                Ok(low) => config_value(devices.pci.read_register(
+                    found.bdf,
+                    low,
+                    width,
+                    &devices.ours,
+                )),
+                Err(_) if devices.pci.shows(found.bdf, &devices.ours) => 0,
+                Err(_) => u64::MAX,
+            };
+        }
         match self.devices.msix.read(at, width) {
             Some(MsixRead::Value(value)) => value,
             // SAFETY: DEVICE-OWNER: a register of the GPOS's own function beside its MSI-X table.
@@ -182,6 +190,22 @@ impl Gpos {
         if let Some(effect) = self.devices.ours.mmio_write(at, width, value) {
             return self.apply_virtual(effect);
         }
+        if let Some(found) = self.ecam_register(at, width) {
+            if let Ok(low) = u8::try_from(found.register) {
+                let devices = &mut self.devices;
+                let value = super::exits::low(value & width.mask());
+                let act = devices.pci.write_register(
+                    found.bdf,
+                    low,
+                    width,
+                    value,
+                    &mut devices.ours,
+                    &mut self.routes,
+                );
+                self.apply_config(act);
+            }
+            return None;
+        }
         let processor = self.processor;
         match self
             .devices
@@ -198,12 +222,23 @@ impl Gpos {
         None
     }
 
+    /// The register of configuration space that an access to its mapping means.
+    fn ecam_register(&self, at: GuestPhys, width: Width) -> Option<EcamRegister> {
+        let (base, last_bus) = self.devices.ecam?;
+        ecam::locate(base, last_bus, at, width)
+    }
+
     fn apply_virtual(&mut self, effect: VirtualEffect) -> Option<Event> {
         match effect {
             VirtualEffect::Nothing => None,
             VirtualEffect::PanicEvent { bits } => Some(Event::PvPanic(bits)),
             VirtualEffect::Doorbell { offset, value } => {
                 self.doorbell = Some((offset, value));
+                None
+            }
+            VirtualEffect::RegistersMoved { from, to } => {
+                self.open(from);
+                self.close(to);
                 None
             }
             VirtualEffect::SharedMoved { from, to } => {
@@ -267,6 +302,18 @@ impl Gpos {
                 crate::device_interrupts::set_level_pin(Vector(host.0), None);
             }
         }
+    }
+}
+
+fn config_value(act: ReadAct) -> u64 {
+    match act {
+        ReadAct::Value(value) => u64::from(value),
+        ReadAct::Hardware {
+            bdf,
+            offset,
+            width,
+            keep,
+        } => u64::from(pci::read(bdf.0, offset, port_width(width)) & keep),
     }
 }
 

@@ -6,11 +6,12 @@
 //! |---|---|
 //! | RSDP, XSDT | made anew, naming what follows |
 //! | DSDT, SSDT, WAET | copied |
+//! | MCFG | copied: the mapping traps, and is filtered as the ports are |
 //! | FACS | copied: the GPOS writes to it, and the firmware's must stay as it is |
 //! | FADT | copied; no SMI command port, as the nanokernel has switched ACPI mode on already; names the copies |
 //! | MADT | made anew: one processor, the I/O APICs, overrides, the local NMI pin |
 //! | HPET | copied if the GPOS is to have the HPET |
-//! | others | dropped: MCFG (configuration space goes by the ports, which are filtered), IOMMU, NUMA and hot-plug tables above all |
+//! | others | dropped: IOMMU, NUMA and hot-plug tables above all |
 //!
 //! Everything lies in one block of memory, RSDP first. Invariant, tested: every sum in it is right
 //! and every address in it leads into it.
@@ -19,7 +20,7 @@ use heapless::Vec;
 
 use super::madt::{ENTRIES_OFFSET, Meaning, visit_entries};
 use super::tables::{Fadt, FirmwareTables, HEADER_SIZE, MAX_TABLES, Table, sum};
-use super::{AcpiError, DSDT, FACS, FADT, HPET, MADT, PhysicalMemory, SSDT, Signature, WAET};
+use super::{AcpiError, DSDT, FACS, FADT, HPET, MADT, MCFG, PhysicalMemory, SSDT, Signature, WAET};
 use crate::fields::{offset64, put};
 
 /// What became of a firmware table.
@@ -162,7 +163,7 @@ fn verdict(table: &Table, machine: GposMachine) -> Verdict {
     match table.signature {
         _ if !table.is_sound => Verdict::Damaged,
         FADT | MADT => Verdict::Edited,
-        SSDT | WAET => Verdict::Kept,
+        SSDT | WAET | MCFG => Verdict::Kept,
         HPET if machine.hpet == HpetUse::Gpos => Verdict::Kept,
         _ => Verdict::Dropped,
     }

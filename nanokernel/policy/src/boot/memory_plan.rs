@@ -446,7 +446,7 @@ pub(crate) mod tests {
         ];
         assert_eq!(owners(&plan), expected);
         assert_eq!(plan.dump_store(), Span::new(430 * MIB, 32 * MIB).unwrap());
-        assert_eq!(plan.shared(), Span::new(426 * MIB, 4 * MIB).unwrap());
+        assert_eq!(plan.shared(), Span::new(428 * MIB, 2 * MIB).unwrap());
         assert!(
             plan.is_gpos_ram(Span::new(0, 0x9_fc00).unwrap()),
             "low memory is Linux's"
@@ -462,7 +462,7 @@ pub(crate) mod tests {
         let map = plan.e820(None).unwrap();
         let high = map
             .iter()
-            .find(|entry| entry.span.base() == 426 * MIB)
+            .find(|entry| entry.span.base() == 428 * MIB)
             .unwrap();
         assert_eq!(high.kind, e820::RESERVED);
         assert_eq!(

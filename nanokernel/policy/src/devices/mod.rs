@@ -2,6 +2,7 @@
 //!
 //! - [`mod@enumerate`] and [`functions`]: what stands on the PCI buses at start-up;
 //! - [`pci_config`]: the GPOS's view of configuration space, access by access;
+//! - [`ecam`]: the same through memory;
 //! - [`message`] and [`msix`]: interrupts by message, translated so that none reaches a vector,
 //!   a processor or a delivery mode that is not the GPOS's;
 //! - [`virtual_pci`]: our own functions, the panic notifier and the shared-memory device;
@@ -12,6 +13,7 @@
 //! performs. Everything the GPOS writes is an allegation. Concurrency: state of one vCPU, used by
 //! its exit handling only, interrupts on. Specification: PCI Local Bus 3.0, chapter 6.
 
+pub mod ecam;
 pub mod enumerate;
 mod function_view;
 pub mod functions;

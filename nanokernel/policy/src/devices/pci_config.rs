@@ -265,9 +265,21 @@ impl PciConfig {
         if port == ADDRESS_PORT && width == Width::Four {
             return ReadAct::Value(self.latch);
         }
-        let Some((bdf, offset)) = self.target(port, width) else {
-            return absent;
-        };
+        match self.target(port, width) {
+            Some((bdf, offset)) => self.read_register(bdf, offset, width, ours),
+            None => absent,
+        }
+    }
+
+    /// Whether the GPOS sees a function there.
+    pub fn shows(&self, bdf: Bdf, ours: &VirtualPci) -> bool {
+        ours.bdfs().any(|own| own == bdf) || self.owned().any(|(_, facts)| facts.bdf == bdf)
+    }
+
+    /// Answers a read of a register, by whatever way it is addressed. `offset` is a multiple of
+    /// the width, which is at most four bytes.
+    pub fn read_register(&self, bdf: Bdf, offset: u8, width: Width, ours: &VirtualPci) -> ReadAct {
+        let absent = ReadAct::Value(width_mask(width));
         let part =
             |dword: u32| ReadAct::Value((dword >> (8 * u32::from(offset & 3))) & width_mask(width));
         if let Some(dword) = ours.config_read(bdf, offset & 0xfc) {
@@ -308,9 +320,22 @@ impl PciConfig {
             self.latch = value & !3;
             return WriteAct::Done;
         }
-        let Some((bdf, offset)) = self.target(port, width) else {
-            return WriteAct::Ignored(Why::Absent);
-        };
+        match self.target(port, width) {
+            Some((bdf, offset)) => self.write_register(bdf, offset, width, value, ours, vectors),
+            None => WriteAct::Ignored(Why::Absent),
+        }
+    }
+
+    /// Decides on a write to a register, addressed as for [`Self::read_register`].
+    pub fn write_register(
+        &mut self,
+        bdf: Bdf,
+        offset: u8,
+        width: Width,
+        value: u32,
+        ours: &mut VirtualPci,
+        vectors: &mut impl VectorAllocator,
+    ) -> WriteAct {
         let value = value & width_mask(width);
         if ours.bdfs().any(|own| own == bdf)
             && let Some(effect) =

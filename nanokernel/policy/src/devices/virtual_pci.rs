@@ -42,6 +42,13 @@ pub enum VirtualEffect {
         /// The value.
         value: u32,
     },
+    /// A page of trapped registers is elsewhere now.
+    RegistersMoved {
+        /// Where it was: an ordinary page of the memory hole again.
+        from: Span,
+        /// Where it is: to be left unmapped.
+        to: Span,
+    },
     /// The shared memory is to be seen elsewhere in guest-physical memory.
     SharedMoved {
         /// Where it was.
@@ -319,13 +326,13 @@ impl VirtualPci {
             return VirtualEffect::Nothing;
         };
         let from = core::mem::replace(&mut bar.place, span);
-        if bar.role == Role::Shared && from != span {
-            VirtualEffect::SharedMoved {
+        match bar.role {
+            _ if from == span => VirtualEffect::Nothing,
+            Role::Shared => VirtualEffect::SharedMoved {
                 from: GuestPhys(from.first()),
                 to: GuestPhys(span.first()),
-            }
-        } else {
-            VirtualEffect::Nothing
+            },
+            Role::Panic | Role::Doorbell => VirtualEffect::RegistersMoved { from, to: span },
         }
     }
 
