@@ -56,6 +56,10 @@ pub struct Machinery {
     pub reserved_bytes: u64,
     /// Exits from the GPOS.
     pub exits: u64,
+    /// Accesses of the GPOS outside its partition.
+    pub violations: u64,
+    /// Where the last of them went.
+    pub last_violation: u64,
 }
 
 impl Account {
@@ -201,11 +205,15 @@ impl Account {
                 text_bytes,
                 reserved_bytes,
                 exits,
+                violations,
+                last_violation,
                 ..
             } => Some(Machinery {
                 text_bytes: *text_bytes,
                 reserved_bytes: *reserved_bytes,
                 exits: *exits,
+                violations: *violations,
+                last_violation: *last_violation,
             }),
             _ => None,
         })
@@ -262,7 +270,8 @@ pub(crate) mod tests {
         reports.extend([
             json!({"irq_off":{"section":"short","ns":3}}),
             json!({"irq_off":{"section":"long","ns":9}}),
-            json!({"figures":{"text_bytes":77,"reserved_bytes":88,"tsc_hz":1,"exits":2}}),
+            json!({"figures":{"text_bytes":77,"reserved_bytes":88,"tsc_hz":1,"exits":2,
+                "violations":0,"last_violation":0}}),
             json!({"end":{"at_ns":9_000,"reason":"power-off"}}),
         ]);
         for report in &reports {

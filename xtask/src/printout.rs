@@ -215,6 +215,13 @@ pub fn cost(figures: &Figures, account: &Account) -> String {
         size(figures.text_bytes),
         size(machinery.reserved_bytes),
     );
+    if machinery.violations > 0 {
+        let _ = writeln!(
+            text,
+            "  Linux reached outside its partition {} times, the last time to {:#x}; it read all ones",
+            machinery.violations, machinery.last_violation
+        );
+    }
     text
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::qemu::{Clock, Disk, Machine, Serial};
 use crate::ramdisk::{self, Parts};
@@ -34,7 +34,9 @@ const LEAST_MIB: u64 = 96;
 /// # Errors
 /// A part that cannot work (named with its remedy), or QEMU failed.
 pub fn interactive(options: &Options) -> Result<()> {
-    let parts = Parts::read(&options.kernel, options.initrd.as_deref(), &options.append)?;
+    // Whoever powers Linux off at its console wants the terminal back.
+    let parts = Parts::read(&options.kernel, options.initrd.as_deref(), &options.append)?
+        .with("exit.on-poweroff", "yes");
     let module = ramdisk::store(&parts, "run")?;
     require_memory(options.memory_mib, std::fs::metadata(&module)?.len())?;
     let image = image::build(image::APPLICATION, crate::toolchain::Choice::Auto)?;
@@ -50,8 +52,31 @@ pub fn interactive(options: &Options) -> Result<()> {
         paths::shown(&folder.join("nanokernel.log"))
     ));
     let status = machine.command().status().context("cannot start QEMU")?;
-    terminal::note(&format!("the machine ended ({status})"));
-    Ok(())
+    let log = folder.join("nanokernel.log");
+    let text = std::fs::read(&log).unwrap_or_default();
+    judge(status.code(), &String::from_utf8_lossy(&text))
+        .with_context(|| format!("the nanokernel's log: {}", paths::shown(&log)))
+        .map(terminal::note)
+}
+
+/// What an ended machine's exit code means, given the nanokernel's log.
+///
+/// # Errors
+/// Neither the user nor Linux ended it.
+fn judge(code: Option<i32>, log: &str) -> Result<&'static str> {
+    // QEMU's own failure has the same code as a machine that ended itself in good order.
+    let ended_itself = log.lines().any(|line| line.starts_with("@{\"end\""));
+    match code {
+        Some(0) => Ok("the machine was ended from the terminal"),
+        Some(_) if ended_itself => Ok("Linux is off, and the machine with it"),
+        code => {
+            let last = log.lines().rfind(|line| !line.trim().is_empty());
+            bail!(
+                "the machine ended with code {code:?}; the nanokernel's last words: {}",
+                last.unwrap_or("none; QEMU's own message stands above")
+            )
+        }
+    }
 }
 
 /// Refuses a machine that cannot hold what it is given.
@@ -77,7 +102,17 @@ pub fn on_terminal(machine: &Machine) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::require_memory;
+    use super::{judge, require_memory};
+
+    #[test]
+    fn an_ended_machine_is_judged_by_code_and_log() {
+        let ended = "darma: up\n@{\"end\":{\"at_ns\":1,\"reason\":\"power-off\"}}\n";
+        assert!(judge(Some(0), "").is_ok());
+        assert!(judge(Some(1), ended).is_ok());
+        let refused = judge(Some(33), "darma: cannot start: no SVM\n").expect_err("refused");
+        assert!(refused.to_string().contains("no SVM"), "{refused}");
+        assert!(judge(Some(1), "").is_err() && judge(None, "").is_err());
+    }
 
     #[test]
     fn too_little_memory_is_named_with_what_would_do() {
