@@ -27,13 +27,6 @@ const TROUBLE: &[&str] = &[
     "i/o error",
 ];
 
-/// Warnings that follow from the design and are therefore no finding, each with its reason.
-const EXPECTED: &[&str] = &[
-    // Linux is given no MCFG: the memory-mapped configuration space would get round the filter.
-    // Ports reach the same functions; what lies past their first 256 bytes is not used.
-    "fail to add MMCONFIG information",
-];
-
 /// Lines of the kernel itself in a console: those with a time stamp.
 #[must_use]
 pub fn kernel_lines(console: &[String]) -> Vec<&str> {
@@ -68,11 +61,10 @@ pub fn require_no_new_trouble(under: &Transcript, alone: &[String]) -> Result<()
         closed(&under.console) && closed(alone),
         "a log lacks its section of warnings",
     )?;
-    let mut warnings = new_lines(
+    let warnings = new_lines(
         &section(alone, "warnings"),
         &section(&under.console, "warnings"),
     );
-    warnings.retain(|line| !EXPECTED.iter().any(|text| line.contains(text)));
     under.require(
         warnings.is_empty(),
         format!(

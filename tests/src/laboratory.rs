@@ -38,6 +38,8 @@ impl Laboratory {
             let kernel = kernels::ensure(*flavour)?;
             let mut contents = Contents::standard(Some(&darma))?;
             contents.add_folder(&paths::root().join("tests/payload"))?;
+            // Register access from user space, for those who mean harm.
+            contents.drivers.push("msr");
             contents.extra_modules.push(fault_module::build(&kernel)?);
             let name = format!("scenarios-{}", flavour.name());
             let files = LinuxFiles {

@@ -3,7 +3,12 @@
 mod bad_input;
 mod boot;
 mod crash;
+mod determinism;
 mod disk;
+mod hostile;
+mod partition;
+mod power_off;
+mod preempt;
 
 use anyhow::Result;
 use xtask::kernels::Flavour;
@@ -43,7 +48,12 @@ pub fn all() -> Vec<Scenario> {
     }];
     all.extend(boot::scenarios());
     all.extend(crash::scenarios());
+    all.extend(preempt::scenarios());
+    all.extend(partition::scenarios());
     all.extend(disk::scenarios());
+    all.extend(power_off::scenarios());
+    all.extend(determinism::scenarios());
+    all.extend(hostile::scenarios());
     all.extend(bad_input::scenarios());
     all
 }
