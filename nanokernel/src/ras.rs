@@ -6,6 +6,7 @@
 
 use crate::gpos::{Gpos, GuestMemory, checksum};
 use crate::once::Once;
+use darma_abi::memory::GuestPhysRead;
 use darma_abi::units::{GuestPhys, HostPhys};
 use darma_machine::{crc32c, memory};
 use darma_policy::boot::span::Span;
@@ -31,12 +32,6 @@ struct RecordRoom([u8; RECORDS * SLOT_BYTES]);
 
 static RECORD_ROOM: Once<RecordRoom> = Once::new(RecordRoom([0; RECORDS * SLOT_BYTES]));
 static TEXT_ROOM: Once<[u8; TEXT_MAX]> = Once::new([0; TEXT_MAX]);
-
-impl darma_ras_model::GuestMemory for GuestMemory {
-    fn read(&self, at: GuestPhys, out: &mut [u8]) -> bool {
-        darma_policy::mmio::GuestPhysRead::read(self, at, out)
-    }
-}
 
 /// The running CRC-32C in the model's form: from 0, continuable.
 fn crc(state: u32, data: &[u8]) -> u32 {
@@ -216,7 +211,7 @@ impl Ras {
         let mut writer = DumpWriter::start(room, geometry, origin, crc)?;
         let mut page = [0; PAGE_BYTES];
         while let Some(at) = writer.next_address() {
-            let read = darma_ras_model::GuestMemory::read(guest, at, &mut page);
+            let read = guest.read(at, &mut page);
             if writer.page(read.then_some(&page)) == Progress::Complete {
                 break;
             }

@@ -6,21 +6,20 @@
 //! `init_top_pgt`: the kernel's reference tables, which no process owns and CR3 need not name.
 //! (The direct map's base is randomised and not among VMCOREINFO's values, hence the walk.)
 //!
-//! APM2 5.3 describes the tables. The walk ignores access rights: it asks where, not whether.
+//! The walk is `darma_policy`'s; it ignores access rights: it asks where, not whether. Encrypted
+//! memory (SME) is not offered to the GPOS, so its entries carry no encryption bit.
 
-use crate::memory::{GuestMemory, PAGE_BYTES_U64};
+use crate::memory::{GuestPhysRead, PAGE_BYTES_U64};
 use crate::vmcoreinfo::VmcoreInfo;
 use darma_abi::units::{GuestPhys, GuestVirt};
+use darma_policy::mmio::{Paging, translate};
 
 /// Where the kernel's image mapping begins (`__START_KERNEL_map`).
 const IMAGE_BASE: u64 = 0xffff_ffff_8000_0000;
 /// Its length unless VMCOREINFO says otherwise.
 const IMAGE_BYTES: u64 = 1 << 30;
-/// Address bits of a table entry.
+/// Address bits of CR3.
 const ADDRESS_MASK: u64 = 0x000f_ffff_ffff_f000;
-const PRESENT: u64 = 1;
-/// The entry maps a large page (levels 2 and 3).
-const LARGE: u64 = 1 << 7;
 /// Kernel and user table of a process lie side by side when page tables are isolated; this bit
 /// tells them apart (arch/x86/include/asm/pgtable.h).
 const USER_TABLE: u64 = 1 << 12;
@@ -31,29 +30,34 @@ pub struct KernelMap {
     phys_base: i64,
     image_bytes: u64,
     root: GuestPhys,
-    levels: u32,
-    encryption_mask: u64,
+    /// How the tables are built; each walk names its own root.
+    paging: Paging,
     text: GuestVirt,
 }
 
 impl KernelMap {
     /// The map that this VMCOREINFO describes; `None` if it lacks a value.
     pub fn new(info: &VmcoreInfo<'_>) -> Option<Self> {
-        let levels = if info.number("pgtable_l5_enabled").unwrap_or(0) == 1 {
-            5
-        } else {
-            4
+        const PAGING_ON: u64 = 1 << 31;
+        const PAE: u64 = 1 << 5;
+        const FIVE_LEVELS: u64 = 1 << 12;
+        const LONG_MODE: u64 = 1 << 10;
+        let five = info.number("pgtable_l5_enabled").unwrap_or(0) == 1;
+        let cr4 = PAE | if five { FIVE_LEVELS } else { 0 };
+        let paging = Paging {
+            cr0: PAGING_ON,
+            cr3: 0,
+            cr4,
+            efer: LONG_MODE,
         };
         let image_bytes = info
             .number("KERNEL_IMAGE_SIZE")
             .and_then(|n| u64::try_from(n).ok());
-        let encryption_mask = info.number("sme_mask").map_or(0, i64::cast_unsigned);
         let mut map = Self {
             phys_base: info.number("phys_base")?,
             image_bytes: image_bytes.unwrap_or(IMAGE_BYTES),
             root: GuestPhys(0),
-            levels,
-            encryption_mask,
+            paging,
             text: info.symbol("_stext")?,
         };
         let root = info
@@ -65,9 +69,9 @@ impl KernelMap {
 
     /// Whether the page tables at this CR3 map this kernel's text where VMCOREINFO says it is.
     /// False for the note of an earlier kernel, and when CR3 itself is ruined.
-    pub fn is_mapped_by(&self, memory: &impl GuestMemory, cr3: u64) -> bool {
+    pub fn is_mapped_by(&self, memory: &impl GuestPhysRead, cr3: u64) -> bool {
         let expected = self.image_address(self.text);
-        let root = GuestPhys(cr3 & ADDRESS_MASK & !self.encryption_mask);
+        let root = GuestPhys(cr3 & ADDRESS_MASK);
         let kernel_root = GuestPhys(root.0 & !USER_TABLE);
         expected.is_some()
             && (self.walk(memory, root, self.text) == expected
@@ -75,13 +79,13 @@ impl KernelMap {
     }
 
     /// Where a kernel address lies in guest memory.
-    pub fn translate(&self, memory: &impl GuestMemory, at: GuestVirt) -> Option<GuestPhys> {
+    pub fn translate(&self, memory: &impl GuestPhysRead, at: GuestVirt) -> Option<GuestPhys> {
         self.image_address(at)
             .or_else(|| self.walk(memory, self.root, at))
     }
 
     /// Fills `out` from a kernel address upward, page by page. False if any part is unreadable.
-    pub fn read(&self, memory: &impl GuestMemory, at: GuestVirt, out: &mut [u8]) -> bool {
+    pub fn read(&self, memory: &impl GuestPhysRead, at: GuestVirt, out: &mut [u8]) -> bool {
         let mut at = at.0;
         let mut rest = out;
         while !rest.is_empty() {
@@ -103,7 +107,7 @@ impl KernelMap {
     }
 
     /// The little-endian `u64` at a kernel address.
-    pub fn read_u64(&self, memory: &impl GuestMemory, at: GuestVirt) -> Option<u64> {
+    pub fn read_u64(&self, memory: &impl GuestPhysRead, at: GuestVirt) -> Option<u64> {
         let mut bytes = [0; 8];
         self.read(memory, at, &mut bytes)
             .then(|| u64::from_le_bytes(bytes))
@@ -117,24 +121,17 @@ impl KernelMap {
         offset.checked_add_signed(self.phys_base).map(GuestPhys)
     }
 
-    fn walk(&self, memory: &impl GuestMemory, root: GuestPhys, at: GuestVirt) -> Option<GuestPhys> {
-        let mut table = root;
-        for level in (1..=self.levels).rev() {
-            let shift = 12 + 9 * (level - 1);
-            let slot = (at.0 >> shift) & 0x1ff;
-            let entry = memory.read_u64(table.checked_add(slot * 8)?)? & !self.encryption_mask;
-            if entry & PRESENT == 0 {
-                return None;
-            }
-            if level == 1 || (entry & LARGE != 0 && level <= 3) {
-                let within = (1u64 << shift) - 1;
-                return Some(GuestPhys(
-                    (entry & ADDRESS_MASK & !within) | (at.0 & within),
-                ));
-            }
-            table = GuestPhys(entry & ADDRESS_MASK);
-        }
-        None
+    fn walk(
+        &self,
+        memory: &impl GuestPhysRead,
+        root: GuestPhys,
+        at: GuestVirt,
+    ) -> Option<GuestPhys> {
+        let paging = Paging {
+            cr3: root.0,
+            ..self.paging
+        };
+        translate(memory, &paging, at).ok()
     }
 }
 
@@ -221,7 +218,7 @@ mod tests {
         ) {
             let mut memory = Flat(vec![0; 0x20_000]);
             for (index, word) in words.iter().enumerate() {
-                memory.put_u64(0x1_0000 + index * 8, word | PRESENT);
+                memory.put_u64(0x1_0000 + index * 8, word | 1);
             }
             let _ = map().translate(&memory, GuestVirt(at));
         }

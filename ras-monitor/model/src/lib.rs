@@ -29,4 +29,4 @@ pub mod printk;
 pub mod recovery;
 pub mod vmcoreinfo;
 
-pub use memory::GuestMemory;
+pub use memory::GuestPhysRead;

@@ -1,30 +1,17 @@
 //! Reading the memory of the stopped GPOS.
 
-use darma_abi::units::GuestPhys;
+pub use darma_abi::memory::GuestPhysRead;
 
 /// Bytes per page of the GPOS.
 pub const PAGE_BYTES: usize = 4096;
 /// The same, for address arithmetic.
 pub const PAGE_BYTES_U64: u64 = 4096;
 
-/// The GPOS's own memory, by guest-physical address. The edge implements it over the partition, so
-/// an address outside reads as "no", whatever its source.
-pub trait GuestMemory {
-    /// Fills `out` from `at` upward. False, with `out` in any state, if any byte is not the
-    /// GPOS's memory.
-    fn read(&self, at: GuestPhys, out: &mut [u8]) -> bool;
-
-    /// The little-endian `u64` at `at`.
-    fn read_u64(&self, at: GuestPhys) -> Option<u64> {
-        let mut bytes = [0; 8];
-        self.read(at, &mut bytes).then(|| u64::from_le_bytes(bytes))
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod testing {
     extern crate std;
     use super::*;
+    use darma_abi::units::GuestPhys;
     use std::vec::Vec;
 
     /// Guest memory made of one vector that starts at address zero.
@@ -40,7 +27,7 @@ pub(crate) mod testing {
         }
     }
 
-    impl GuestMemory for Flat {
+    impl GuestPhysRead for Flat {
         fn read(&self, at: GuestPhys, out: &mut [u8]) -> bool {
             let Ok(start) = usize::try_from(at.0) else {
                 return false;

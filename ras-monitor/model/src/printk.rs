@@ -18,7 +18,7 @@ mod tail;
 pub use tail::{Tail, panic_message};
 
 use crate::kernel_map::KernelMap;
-use crate::memory::GuestMemory;
+use crate::memory::GuestPhysRead;
 use crate::vmcoreinfo::VmcoreInfo;
 use darma_abi::units::{GuestVirt, Nanos};
 use layout::Layout;
@@ -76,7 +76,7 @@ pub struct Log<'m, M> {
     text: u64,
 }
 
-impl<'m, M: GuestMemory> Log<'m, M> {
+impl<'m, M: GuestPhysRead> Log<'m, M> {
     /// Finds the ring and checks its shape.
     pub fn open(
         memory: &'m M,

@@ -12,7 +12,7 @@
 //! Numbers: `SYMBOL` and `KERNELOFFSET` are hexadecimal, all others decimal; `NUMBER` is signed
 //! (`phys_base` may well be negative).
 
-use crate::memory::{GuestMemory, PAGE_BYTES, PAGE_BYTES_U64};
+use crate::memory::{GuestPhysRead, PAGE_BYTES, PAGE_BYTES_U64};
 use core::ops::Range;
 use darma_abi::units::{GuestPhys, GuestVirt};
 
@@ -74,7 +74,7 @@ impl Scanner {
     }
 
     /// Looks at up to `pages` further pages.
-    pub fn step(&mut self, memory: &impl GuestMemory, pages: u32) -> Scan {
+    pub fn step(&mut self, memory: &impl GuestPhysRead, pages: u32) -> Scan {
         for _ in 0..pages {
             if self.next_page >= self.end_page {
                 return Scan::Done;
@@ -105,7 +105,7 @@ impl Scanner {
 }
 
 /// The note whose header is at this address, if one is.
-fn note_at(memory: &impl GuestMemory, at: GuestPhys) -> Option<Note> {
+fn note_at(memory: &impl GuestPhysRead, at: GuestPhys) -> Option<Note> {
     let mut header = [0; HEADER_BYTES];
     if !memory.read(at, &mut header) || header.first_chunk() != Some(&NAME_SIZE) {
         return None;
@@ -129,7 +129,7 @@ impl Note {
     /// not begin as the kernel's text does (a note's header alone proves little).
     pub fn read<'a>(
         &self,
-        memory: &impl GuestMemory,
+        memory: &impl GuestPhysRead,
         buffer: &'a mut [u8; TEXT_MAX],
     ) -> Option<VmcoreInfo<'a>> {
         let text = buffer.get_mut(..usize::try_from(self.bytes).ok()?)?;

@@ -10,7 +10,7 @@
 )]
 
 use darma_abi::units::GuestPhys;
-use darma_ras_model::GuestMemory;
+use darma_ras_model::GuestPhysRead;
 use darma_ras_model::crc32c::software;
 use darma_ras_model::dump::{DumpReader, DumpWriter, Geometry, Origin, Page};
 use darma_ras_model::kernel_map::KernelMap;
@@ -28,7 +28,7 @@ fn image() -> Option<Image> {
 
 struct Image(Vec<u8>);
 
-impl GuestMemory for Image {
+impl GuestPhysRead for Image {
     fn read(&self, at: GuestPhys, out: &mut [u8]) -> bool {
         let start = usize::try_from(at.0).ok();
         let bytes = start.and_then(|start| self.0.get(start..start.checked_add(out.len())?));

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use super::input::{Input, read_flat};
 use darma_abi::units::{GuestPhys, GuestVirt};
-use darma_ras_model::GuestMemory;
+use darma_ras_model::GuestPhysRead;
 use darma_ras_model::crc32c::{Crc32c, software};
 use darma_ras_model::dump::DumpReader;
 use darma_ras_model::fault_record::{FaultStore, SLOT_BYTES, read};
@@ -15,7 +15,7 @@ use darma_ras_model::vmcoreinfo::{Scan, Scanner, TEXT_MAX, VmcoreInfo};
 /// Guest memory from address 0 on.
 struct Memory<'a>(&'a [u8]);
 
-impl GuestMemory for Memory<'_> {
+impl GuestPhysRead for Memory<'_> {
     fn read(&self, at: GuestPhys, out: &mut [u8]) -> bool {
         read_flat(self.0, at.0, out)
     }

@@ -27,7 +27,7 @@ pub fn locate(base: u64, last_bus: u8, at: GuestPhys, width: Width) -> Option<Ec
     let size = (u64::from(last_bus) + 1) << 20;
     if !Span::new(base, size)?.has(at.0)
         || width > Width::Four
-        || at.0 % u64::from(width.bytes()) != 0
+        || !at.0.is_multiple_of(u64::from(width.bytes()))
     {
         return None;
     }

@@ -7,13 +7,8 @@
 //! accessed and dirty bits are left alone: the processor has already performed the access that
 //! made the exit.
 
+pub use darma_abi::memory::GuestPhysRead;
 use darma_abi::units::{GuestPhys, GuestVirt};
-
-/// Guest-physical memory, as far as it may be read.
-pub trait GuestPhysRead {
-    /// Fills `out` from `at` on; false, with `out` unspecified, if any byte is not readable.
-    fn read(&self, at: GuestPhys, out: &mut [u8]) -> bool;
-}
 
 /// The control registers that select and root the paging mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

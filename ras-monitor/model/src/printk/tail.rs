@@ -4,7 +4,7 @@
 //! pass, and the oldest line that does not fit whole is left out.
 
 use super::{Log, Record};
-use crate::memory::GuestMemory;
+use crate::memory::GuestPhysRead;
 
 /// `[seconds.micros] `, with room for all of 64 bits of nanoseconds.
 const STAMP_MAX: usize = 32;
@@ -29,7 +29,7 @@ impl Tail {
     }
 }
 
-impl<M: GuestMemory> Log<'_, M> {
+impl<M: GuestPhysRead> Log<'_, M> {
     /// Writes as many of the newest records as fit into `out`.
     pub fn tail(&self, out: &mut [u8]) -> Tail {
         let mut tail = Tail::default();
