@@ -134,6 +134,7 @@ pub fn run(options: &Options) -> Result<()> {
         kinds: kinds.clone(),
         clock,
         idle: false,
+        end: true,
     };
     let figures = Figures::of(&trial.account, clock, &files.release, machine_reboot_ns);
     let mut broken = trial.troubles.clone();

@@ -93,6 +93,7 @@ pub fn run(options: &Options) -> Result<()> {
         kinds: options.kinds.clone(),
         clock: options.clock,
         idle: true,
+        end: !keep,
     };
     let machine_reboot_ns = *restart_ns.as_ref().unwrap_or(&0);
     let figures = Figures::of(

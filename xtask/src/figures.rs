@@ -228,6 +228,8 @@ pub struct Promise {
     pub clock: Clock,
     /// Whether a phase without load was part of it.
     pub idle: bool,
+    /// Whether the machine was to end.
+    pub end: bool,
 }
 
 /// What of the promise was not kept, a sentence each. Empty: the run succeeded.
@@ -285,6 +287,7 @@ pub fn broken(promise: &Promise, account: &Account, figures: &Figures) -> Vec<St
     }
     match account.end().as_deref() {
         Some("power-off") => {}
+        None if !promise.end => {}
         Some(other) => list.push(format!(
             "the run ended with `{other}` and not with Linux's power-off"
         )),
@@ -327,6 +330,7 @@ mod tests {
             kinds: kinds.to_vec(),
             clock: Clock::REFERENCE,
             idle: true,
+            end: true,
         }
     }
 
@@ -384,6 +388,15 @@ mod tests {
         assert!(judged(&promise, &account)[0].contains("missed 2 deadlines in phase loaded"));
         promise.clock = Clock::Wall;
         assert!(judged(&promise, &account).is_empty());
+    }
+
+    #[test]
+    fn a_kept_machine_need_not_end() {
+        let mut promise = promise(&[]);
+        let says_end = |list: &[String]| list.iter().any(|line| line.contains("last report"));
+        assert!(says_end(&judged(&promise, &Account::default())));
+        promise.end = false;
+        assert!(!says_end(&judged(&promise, &Account::default())));
     }
 
     #[test]
