@@ -280,21 +280,19 @@ fn devices(
 
 /// Where the GPOS's devices may be: the holes of the memory map above RAM, less what is taken.
 fn address_rules(plan: &MemoryPlan, acpi: &Acpi, io_apic: HostPhys, reach: u64) -> AddressRules {
-    const HOLE_END: u64 = 0xfec0_0000;
+    /// Below lies RAM, above the chip set has its registers.
+    const LOW_HOLES: Span = Span::between(16 << 20, 0xfec0_0000);
     let mut rules = AddressRules::default();
     let mut at = 0;
-    for region in plan.regions() {
-        let hole = DeviceSpan::between(at, region.span.base().min(HOLE_END).saturating_sub(1));
-        if let Some(hole) = hole.filter(|_| at >= GIB / 64 && at < HOLE_END) {
-            let _ = rules.memory_windows.push(hole);
+    let end = Span::between(reach, reach);
+    for span in plan.regions().iter().map(|region| region.span).chain([end]) {
+        for area in [LOW_HOLES, Span::between(4 * GIB, reach)] {
+            let (first, after) = (at.max(area.base()), span.base().min(area.end()));
+            if let Some(hole) = DeviceSpan::between(first, after.saturating_sub(1)) {
+                let _ = rules.memory_windows.push(hole);
+            }
         }
-        at = at.max(region.span.end());
-    }
-    if let Some(hole) = DeviceSpan::between(at, HOLE_END - 1) {
-        let _ = rules.memory_windows.push(hole);
-    }
-    if let Some(high) = DeviceSpan::between(at.max(4 * GIB), reach.saturating_sub(1)) {
-        let _ = rules.memory_windows.push(high);
+        at = at.max(span.end());
     }
     let mut protect = |base: u64, length: u64| {
         if let Some(span) = DeviceSpan::new(base, length) {

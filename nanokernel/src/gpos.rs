@@ -186,7 +186,6 @@ impl Gpos {
         let mut trapped: Vec<_, 160> = Vec::new();
         trapped.extend(self.devices.pci.rules().protected_memory.iter().copied());
         trapped.extend(self.devices.msix.trapped());
-        trapped.extend(self.devices.ours.trapped());
         for span in trapped {
             let base = span.first() & !0xfff;
             self.tables.unmap(
@@ -194,16 +193,7 @@ impl Gpos {
                 (span.last() - base + 1).next_multiple_of(4096),
             )?;
         }
-        if let Some(shared) = self.devices.ours.shared() {
-            let bytes = shared.last() - shared.first() + 1;
-            self.tables.map(
-                GuestPhys(shared.first()),
-                self.devices.shared,
-                bytes,
-                Kind::Ram,
-            )?;
-        }
-        Ok(())
+        self.map_ours()
     }
 
     fn identity(&mut self, base: u64, len: u64, kind: Kind) -> Result<(), PoolExhausted> {

@@ -18,7 +18,8 @@ use darma_policy::interrupts::routes::Source;
 use darma_policy::mmio::Width;
 use darma_ras_model::detect::{Event, ResetRoute};
 use darma_svm::exit::PortAccess;
-use darma_svm::nested_paging::Kind;
+use darma_svm::nested_paging::{Kind, PoolExhausted};
+use heapless::Vec;
 
 /// Configuration space's ports.
 const CONFIG_PORTS: core::ops::RangeInclusive<u16> = 0xcf8..=0xcff;
@@ -252,6 +253,24 @@ impl Gpos {
         }
     }
 
+    /// Maps what our own functions show and closes their registers, wherever they are now.
+    pub(super) fn map_ours(&mut self) -> Result<(), PoolExhausted> {
+        let trapped: Vec<Span, 4> = self.devices.ours.trapped().collect();
+        for span in trapped {
+            self.close(span);
+        }
+        let Some(shared) = self.devices.ours.shared() else {
+            return Ok(());
+        };
+        let bytes = shared.last() - shared.first() + 1;
+        self.tables.map(
+            GuestPhys(shared.first()),
+            self.devices.shared,
+            bytes,
+            Kind::Ram,
+        )
+    }
+
     /// Takes device pages away from the guest.
     pub(super) fn close(&mut self, span: Span) {
         let _ = self
@@ -289,6 +308,10 @@ impl Gpos {
             self.close(*home);
         }
         write_table(self.devices.msix.mask_all());
+        for span in self.devices.ours.reset() {
+            self.open(span);
+        }
+        let _ = self.map_ours();
         self.devices.pci.reset();
     }
 

@@ -95,6 +95,7 @@ impl VirtualBar {
     }
 }
 
+#[derive(Clone)]
 struct VirtualFunction {
     bdf: Bdf,
     id: u32,
@@ -128,6 +129,8 @@ impl VirtualFunction {
 /// Our functions.
 pub struct VirtualPci {
     functions: Vec<VirtualFunction, 2>,
+    /// The functions as they were placed.
+    home: Vec<VirtualFunction, 2>,
 }
 
 /// Why our functions could not be put on the bus.
@@ -161,6 +164,7 @@ impl VirtualPci {
     pub const fn none() -> Self {
         Self {
             functions: Vec::new(),
+            home: Vec::new(),
         }
     }
 
@@ -227,9 +231,28 @@ impl VirtualPci {
         };
         let pvpanic = function(0x0011_1b36, 0x0880_0001, &[panic])?;
         let ivshmem = function(0x1110_1af4, 0x0500_0001, &[doorbell, shared])?;
+        let functions: Vec<_, 2> = [pvpanic, ivshmem].into_iter().collect();
         Ok(Self {
-            functions: [pvpanic, ivshmem].into_iter().collect(),
+            home: functions.clone(),
+            functions,
         })
+    }
+
+    /// Puts our functions back to how they were placed, for the GPOS's next start. Returns the
+    /// memory that they leave, which is an ordinary part of the hole again; where they are then is
+    /// for [`Self::trapped`] and [`Self::shared`] to say.
+    pub fn reset(&mut self) -> Vec<Span, 3> {
+        let mut left = Vec::new();
+        for (function, home) in self.functions.iter_mut().zip(&self.home) {
+            let moved = function.bars.iter().zip(&home.bars);
+            left.extend(
+                moved
+                    .filter(|(bar, home)| bar.place != home.place)
+                    .map(|(bar, _)| bar.place),
+            );
+            *function = home.clone();
+        }
+        left
     }
 
     /// Where our functions are, for the boot log.
