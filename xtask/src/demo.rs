@@ -196,7 +196,7 @@ fn stay(trial: &mut Trial, options: &Options) -> Result<()> {
         "the machine runs on until Ctrl-C; from another terminal: {}",
         console::HOW_TO_ATTACH
     ));
-    let mut view = View::new(&options.kinds);
+    let mut view = View::silent(&options.kinds);
     trial.outlast(&mut view, options.detail)
 }
 
