@@ -136,11 +136,11 @@ fn crash_kind(name: &str) -> Result<CrashKind, String> {
 
 #[derive(Args)]
 struct Run {
-    /// A bzImage; without it, Debian's cloud kernel with the demo's user space
+    /// A bzImage, or one of Debian's kernels with the demo's user space: cloud, generic, rt
+    #[arg(long, value_name = "FILE|NAME", default_value = "cloud")]
+    kernel: PathBuf,
+    /// An initial RAM file system, for a bzImage
     #[arg(long, value_name = "FILE")]
-    kernel: Option<PathBuf>,
-    /// An initial RAM file system
-    #[arg(long, value_name = "FILE", requires = "kernel")]
     initrd: Option<PathBuf>,
     /// The kernel's command line
     #[arg(
@@ -318,13 +318,19 @@ fn demo(options: Demo) -> Result<()> {
 
 fn interactive(options: Run) -> Result<()> {
     prepare::machine()?;
-    let (kernel, initrd) = match options.kernel {
-        Some(kernel) => (kernel, options.initrd),
-        None => {
-            let files = prepare::linux(Flavour::Cloud, FaultModule::Included)?;
-            (files.kernel, Some(files.initrd))
+    let named = Flavour::ALL
+        .into_iter()
+        .find(|flavour| options.kernel.as_os_str() == flavour.name());
+    let (kernel, initrd) = match named {
+        None => (options.kernel, options.initrd),
+        Some(flavour) => {
+            let files = prepare::linux(flavour, FaultModule::Included)?;
+            (files.kernel, options.initrd.or(Some(files.initrd)))
         }
     };
+    if named == Some(Flavour::Cloud) && options.disk.is_some() && options.bus == Bus::Sd {
+        terminal::warn("the cloud kernel drives no SD cards: give --kernel generic");
+    }
     run::interactive(&run::Options {
         kernel,
         initrd,
