@@ -24,6 +24,10 @@ impl<T> Once<T> {
     ///
     /// # Panics
     /// When asked a second time: a bug of this crate.
+    #[allow(
+        clippy::mut_from_ref,
+        reason = "the flag hands the only borrow out once"
+    )]
     pub(crate) fn take(&'static self) -> &'static mut T {
         assert!(
             !self.taken.swap(true, Ordering::AcqRel),

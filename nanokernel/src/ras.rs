@@ -19,7 +19,7 @@ use darma_ras_model::kernel_map::KernelMap;
 use darma_ras_model::memory::PAGE_BYTES;
 use darma_ras_model::printk::{Log, panic_message};
 use darma_ras_model::vmcoreinfo::{Note, Scan, Scanner, TEXT_MAX, VmcoreInfo};
-use darma_svm::vcpu::{FrozenState, SegmentState};
+use darma_svm::state::{FrozenState, SegmentState};
 use heapless::Vec;
 
 /// How many fault records are kept.

@@ -83,26 +83,26 @@ pub unsafe fn tighten() -> Result<HostPhys, ImageTooLarge> {
         }
     }
     let directory = (&raw mut boot_pd).cast::<u64>();
-    for page in 0..4 * GIB / LARGE {
+    for (page, index) in (0..4 * GIB / LARGE).zip(0usize..) {
         let entry = match page
             .checked_sub(first)
             .and_then(|slot| tables.get(usize::try_from(slot).ok()?))
         {
             Some(table) if page <= last => table.as_ptr() as u64 | PRESENT | WRITABLE,
-            _ => page * LARGE | PRESENT | WRITABLE | LARGE_PAGE | NO_EXECUTE,
+            _ => (page * LARGE) | PRESENT | WRITABLE | LARGE_PAGE | NO_EXECUTE,
         };
         // SAFETY: the four directories are contiguous, 2048 entries; each new entry maps what the
         // old one did, so execution goes on across the change.
-        unsafe { directory.add(page as usize).write_volatile(entry) };
+        unsafe { directory.add(index).write_volatile(entry) };
     }
     let mut reach = 4 * GIB;
     // CPUID 8000_0001 EDX bit 26: 1 GiB pages.
     if core::arch::x86_64::__cpuid(0x8000_0001).edx & (1 << 26) != 0 {
         let pointers = (&raw mut boot_pdpt).cast::<u64>();
-        for index in 4..512u64 {
-            let entry = index * GIB | PRESENT | WRITABLE | LARGE_PAGE | NO_EXECUTE;
+        for (gib, index) in (4..512u64).zip(4usize..) {
+            let entry = (gib * GIB) | PRESENT | WRITABLE | LARGE_PAGE | NO_EXECUTE;
             // SAFETY: the table has 512 entries, and these were not present.
-            unsafe { pointers.add(index as usize).write_volatile(entry) };
+            unsafe { pointers.add(index).write_volatile(entry) };
         }
         reach = 512 * GIB;
     }

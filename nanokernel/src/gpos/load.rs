@@ -13,7 +13,7 @@ use darma_policy::boot::manifest::{self, ChecksumError, Checksums};
 use darma_policy::boot::memory_plan::MemoryPlan;
 use darma_policy::boot::ramdisk::RamDisk;
 use darma_policy::boot::{boot_params, entry_gdt, page_tables};
-use darma_svm::vcpu::BootState;
+use darma_svm::state::BootState;
 use heapless::Vec;
 
 /// Longest command line: what Linux takes on x86 (2047 bytes).

@@ -27,9 +27,9 @@ pub(crate) fn msr_facts() -> MsrFacts {
     const MTRR: u32 = 1 << 12;
     const MACHINE_CHECK: u32 = 1 << 14;
     let features = host_cpuid(1, 0).edx;
-    // SAFETY: each register is read only where CPUID says that it exists.
     let read = |feature: u32, msr: u32| {
         if features & feature != 0 {
+            // SAFETY: each register is read only where CPUID says that it exists.
             unsafe { Msr::new(msr).read() }
         } else {
             0
@@ -48,9 +48,9 @@ pub(super) fn reset_own_msrs() {
     const RDTSCP: u32 = 1 << 27;
     const SPEC_CTRL: u32 = 1 << 26;
     const XSAVES: u32 = 1 << 3;
-    // SAFETY: each exists where CPUID says so, zero is its reset value, and the image uses none.
     let clear = |exists: bool, msr: u32| {
         if exists {
+            // SAFETY: CPUID says that it exists, zero is its reset value, and the image uses none.
             unsafe { Msr::new(msr).write(0) };
         }
     };

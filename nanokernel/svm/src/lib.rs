@@ -9,5 +9,6 @@ pub mod exit;
 pub mod features;
 pub mod nested_paging;
 mod permission;
+pub mod state;
 pub mod vcpu;
 mod vmcb;

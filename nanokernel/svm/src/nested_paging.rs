@@ -96,7 +96,7 @@ impl<const N: usize> NestedTables<N> {
         while done < len {
             let at = guest + done;
             let aligned = |size: u64| {
-                at % size == 0
+                at.is_multiple_of(size)
                     && len - done >= size
                     && target.is_none_or(|(host, _)| (host + done) % size == 0)
             };
