@@ -328,8 +328,10 @@ fn interactive(options: Run) -> Result<()> {
             (files.kernel, options.initrd.or(Some(files.initrd)))
         }
     };
-    if named == Some(Flavour::Cloud) && options.disk.is_some() && options.bus == Bus::Sd {
-        terminal::warn("the cloud kernel drives no SD cards: give --kernel generic");
+    if named == Some(Flavour::Cloud) && options.disk.is_some() && options.bus != Bus::Virtio {
+        terminal::warn(
+            "the cloud kernel has a driver for virtio disks only: give --kernel generic",
+        );
     }
     run::interactive(&run::Options {
         kernel,
