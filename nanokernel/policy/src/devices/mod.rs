@@ -22,6 +22,7 @@ pub mod msix;
 pub mod pci_config;
 pub mod power;
 pub mod ranges;
+mod virtual_function;
 pub mod virtual_pci;
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::mmio::Width;
 
 use super::functions::{Bdf, FunctionFacts};
 use super::ranges::{AddressRules, Span};
+use super::virtual_function::{Role, VirtualBar, VirtualFunction};
 
 /// Size of a page of trapped registers, in bytes.
 const REGISTER_PAGE: u64 = 0x1000;
@@ -56,74 +57,6 @@ pub enum VirtualEffect {
         /// Where it shall be.
         to: GuestPhys,
     },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    Panic,
-    Doorbell,
-    Shared,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct VirtualBar {
-    /// Register index.
-    index: u8,
-    role: Role,
-    size: u64,
-    /// Read-only low bits; bit 2 means that the next register is the upper half.
-    flags: u32,
-    /// What the GPOS wrote last, flags excluded.
-    written: u64,
-    /// Where it is.
-    place: Span,
-}
-
-impl VirtualBar {
-    const fn is_wide(&self) -> bool {
-        self.flags & 4 != 0
-    }
-
-    fn read(&self, index: u8) -> Option<u32> {
-        let shown = self.written & !(self.size - 1);
-        let half = |value: u64| u32::try_from(value & 0xffff_ffff).unwrap_or(0);
-        match index.checked_sub(self.index)? {
-            0 => Some(half(shown) | self.flags),
-            1 if self.is_wide() => Some(half(shown >> 32)),
-            _ => None,
-        }
-    }
-}
-
-#[derive(Clone)]
-struct VirtualFunction {
-    bdf: Bdf,
-    id: u32,
-    class_and_revision: u32,
-    command: u32,
-    line: u32,
-    bars: Vec<VirtualBar, 2>,
-}
-
-impl VirtualFunction {
-    fn read(&self, offset: u8) -> u32 {
-        match offset {
-            0x00 => self.id,
-            0x04 => self.command,
-            0x08 => self.class_and_revision,
-            0x10..=0x27 => {
-                let index = (offset - 0x10) / 4;
-                self.bars
-                    .iter()
-                    .find_map(|bar| bar.read(index))
-                    .unwrap_or(0)
-            }
-            // Subsystem: Red Hat's numbers for QEMU's devices, which drivers expect beside these.
-            0x2c => 0x1100_1af4,
-            0x3c => self.line,
-            _ => 0,
-        }
-    }
 }
 
 /// Our functions.
