@@ -3,6 +3,7 @@
 mod bad_input;
 mod boot;
 mod crash;
+mod cycles;
 mod determinism;
 mod disk;
 mod hostile;
@@ -51,6 +52,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(preempt::scenarios());
     all.extend(partition::scenarios());
     all.extend(disk::scenarios());
+    all.extend(cycles::scenarios());
     all.extend(power_off::scenarios());
     all.extend(determinism::scenarios());
     all.extend(hostile::scenarios());
