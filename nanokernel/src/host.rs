@@ -18,8 +18,8 @@ use crate::{fatal, report};
 use core::fmt::Write;
 use darma_abi::report::{Event as Report, Line};
 use darma_abi::shared::{CrashKind, Doorbell, FaultEntry, GposState, Mark, Phase, Text};
-use darma_abi::units::{Cycles, Nanos};
-use darma_machine::time;
+use darma_abi::units::{Cycles, GuestVirt, Nanos};
+use darma_machine::{paging, time};
 use darma_policy::boot::config::{Config, OnPoweroff};
 use darma_ras_model::detect::{Detector, Event, Severity, Verdict};
 use darma_ras_model::recovery::{History, NextStep, Policy};
@@ -54,7 +54,12 @@ pub(crate) const fn detector() -> Detector {
 
 impl Host<'_> {
     /// Hosts the GPOS for as long as the machine runs.
+    #[inline(never)]
     pub(crate) fn run(&mut self) -> ! {
+        // SAFETY: the start is over and this function never returns to it; the lists in image.ld
+        // name nothing that the main loop, a task or a handler calls.
+        let discarded = unsafe { paging::discard_start() };
+        log::debug!("start-up code discarded: {discarded} bytes");
         set_phase(Phase::Recovery);
         let mut recovered = None;
         loop {
@@ -186,7 +191,12 @@ impl Host<'_> {
                 self.enter_state(GposState::Up);
                 set_phase(Phase::Idle);
             }
-            Mark::IdleBegin | Mark::PhaseEnd | Mark::BenchEnd => set_phase(Phase::Idle),
+            Mark::IdleBegin | Mark::PhaseEnd => set_phase(Phase::Idle),
+            Mark::BenchEnd => {
+                set_phase(Phase::Idle);
+                self.take_counters();
+                self.status.report_figures(self.reserved_bytes);
+            }
             Mark::LoadedBegin => set_phase(Phase::Loaded),
             Mark::CrashImminent => {
                 self.announced = self.announced.map(|(kind, _)| (kind, time::now()));
@@ -228,7 +238,10 @@ impl Host<'_> {
             code,
         );
         let words = self.ras.read_log(&self.gpos.memory, cr3);
-        let line = self.ras.summary().map_or(Line::EMPTY, Line::from_bytes);
+        let line = match self.ras.panic_reason() {
+            Some(reason) => Line::from_bytes(reason),
+            None => described(verdict, self.gpos.cpu.rip()),
+        };
         let captured = self.ras.save_memory(&self.gpos.memory, &words, cr3, at_ns);
         let capture_ns = self.nanos_since(detected);
 
@@ -319,4 +332,12 @@ impl Host<'_> {
     fn nanos_since(&self, begin: Cycles) -> u64 {
         time_scale().nanos(time::now().saturating_since(begin)).0
     }
+}
+
+/// What was detected where, for a failure that left no reason of its own.
+fn described(verdict: Verdict, rip: GuestVirt) -> Line {
+    let mut text: String<120> = String::new();
+    // Cause and address fit; if they ever do not, the cause alone stands there.
+    let _ = write!(text, "{} at rip {rip}", verdict.cause);
+    Line::new(&text)
 }

@@ -144,11 +144,9 @@ impl Ras {
         words
     }
 
-    /// The text of the panic in the open record's log, or its last line.
-    pub(crate) fn summary(&mut self) -> Option<&[u8]> {
-        let record = self.store.opened()?;
-        let text = record.log_text();
-        panic_message(text).or_else(|| text.trim_ascii_end().rsplit(|byte| *byte == b'\n').next())
+    /// The reason that a panic gave, if the open record's log holds one.
+    pub(crate) fn panic_reason(&mut self) -> Option<&[u8]> {
+        panic_message(self.store.opened()?.log_text())
     }
 
     /// Saves the GPOS's memory to the dump store and seals the record.

@@ -162,8 +162,17 @@ impl Status {
         }
     }
 
-    /// Prints the final figures: the tasks, every section with interrupts off, the machinery.
+    /// Prints the final figures, and that nothing follows.
     pub(crate) fn report(&mut self, reserved_bytes: u64, reason: &str) {
+        self.report_figures(reserved_bytes);
+        report::emit(&Event::End {
+            at_ns: self.now_ns(),
+            reason: Text::new(reason),
+        });
+    }
+
+    /// Prints the figures: the tasks, every section with interrupts off, the machinery.
+    pub(crate) fn report_figures(&mut self, reserved_bytes: u64) {
         self.report_tasks();
         for (section, name) in irq_off::SECTIONS {
             let ns = self.scale.nanos(irq_off::longest(section)).0;
@@ -174,15 +183,12 @@ impl Status {
         }
         report::emit(&Event::Figures {
             text_bytes: boot::text_bytes(),
+            start_text_bytes: boot::start_text_bytes(),
             reserved_bytes,
             tsc_hz: self.tsc_hz,
             exits: self.exits,
             violations: self.violations.0,
             last_violation: self.violations.1,
-        });
-        report::emit(&Event::End {
-            at_ns: self.now_ns(),
-            reason: Text::new(reason),
         });
     }
 

@@ -1,8 +1,9 @@
-//! What the log of a healthy Linux does not say.
+//! What the log of a healthy Linux does not say, and what its machine does not cost.
 
 use xtask::log_compare::{new_lines, section};
 
 use anyhow::Result;
+use darma_abi::report::Event as Report;
 
 use crate::transcript::Transcript;
 
@@ -111,6 +112,34 @@ pub fn interrupts_of(lines: &[&str], device: &str) -> Option<(u64, String)> {
             Some((count, words.collect::<Vec<_>>().join(" ")))
         });
     counted.max_by_key(|(count, _)| *count)
+}
+
+/// The machinery costs no more than SPECIFICATION.md promises.
+///
+/// # Errors
+/// Its code or its memory is larger, or its figures are missing.
+pub fn require_small_machinery(under: &Transcript) -> Result<()> {
+    const CODE: u64 = 128 << 10;
+    const MEMORY: u64 = 32 << 20;
+    let found = under.reports.iter().find_map(|report| match report {
+        Report::Figures {
+            text_bytes,
+            reserved_bytes,
+            ..
+        } => Some((*text_bytes, *reserved_bytes)),
+        _ => None,
+    });
+    let Some((code, memory)) = found else {
+        return Err(under.failure("the machinery's figures are missing"));
+    };
+    under.require(
+        code <= CODE,
+        format!("{code} bytes of code, {CODE} are promised"),
+    )?;
+    under.require(
+        memory < MEMORY,
+        format!("{memory} bytes kept from Linux, {MEMORY} are promised"),
+    )
 }
 
 #[cfg(test)]

@@ -45,13 +45,17 @@ pub fn build(package: &str, choice: Choice) -> Result<Image> {
         .join(package);
     let text_bytes = text_bytes(&elf)?;
     terminal::note(&format!(
-        "image {}: {text_bytes} bytes of text",
+        "image {}: {text_bytes} bytes of text after the start",
         paths::shown(&elf)
     ));
     Ok(Image { elf, text_bytes })
 }
 
-/// The machine code in an ELF file, in bytes: all executable sections.
+/// The code that is discarded after the start (`nanokernel/image.ld`).
+const START_TEXT: &str = ".text.start";
+
+/// The machine code in an ELF file that stays after the start, in bytes: all executable sections but
+/// the start's.
 ///
 /// # Errors
 /// The file is unreadable or no ELF.
@@ -61,7 +65,7 @@ pub fn text_bytes(elf: &Path) -> Result<u64> {
         .with_context(|| format!("{} is no ELF file", elf.display()))?;
     Ok(file
         .sections()
-        .filter(|section| section.kind() == SectionKind::Text)
+        .filter(|section| section.kind() == SectionKind::Text && section.name() != Ok(START_TEXT))
         .map(|section| section.size())
         .sum())
 }

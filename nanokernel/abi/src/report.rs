@@ -125,8 +125,10 @@ pub enum Event {
     },
     /// Figures of the machinery, once.
     Figures {
-        /// Code of the image.
+        /// Code that stays after the start, bytes.
         text_bytes: u64,
+        /// Code that only the start needs and that is unmapped after it, bytes.
+        start_text_bytes: u64,
         /// Memory that the machinery keeps, besides RAM-disk image and dump store.
         reserved_bytes: u64,
         /// Frequency of the time-stamp counter, Hz.
@@ -220,6 +222,7 @@ mod tests {
             Event::IrqOff { section: name, ns },
             Event::Figures {
                 text_bytes: ns,
+                start_text_bytes: ns,
                 reserved_bytes: ns,
                 tsc_hz: ns,
                 exits: ns,

@@ -13,6 +13,8 @@ unsafe extern "C" {
     static image_end: u8;
     static text_start: u8;
     static text_end: u8;
+    static start_text_start: u8;
+    static start_text_end: u8;
 }
 
 /// The physical span of the whole image, zero-initialised data included: `[start, end)`.
@@ -23,7 +25,12 @@ pub fn image_span() -> (HostPhys, HostPhys) {
     )
 }
 
-/// Bytes of machine code in the image.
+/// Bytes of machine code that stay after the start.
 pub fn text_bytes() -> u64 {
     (&raw const text_end) as u64 - (&raw const text_start) as u64
+}
+
+/// Bytes of machine code that only the start needs ([`crate::paging::discard_start`]).
+pub fn start_text_bytes() -> u64 {
+    (&raw const start_text_end) as u64 - (&raw const start_text_start) as u64
 }

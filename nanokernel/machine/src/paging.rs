@@ -2,7 +2,8 @@
 //!
 //! The boot assembly maps the first 4 GiB, everything readable, writable and executable. Here the
 //! map is extended and tightened: code is not writable, data is not executable, and the page below
-//! the stack is not there, so an overflow is a fault with a report instead of silent damage.
+//! the stack is not there, so an overflow stops the machine instead of damaging data. Once the
+//! machine has started, the code that only the start needed is taken away as well.
 //! APM2 5.3 for the tables, 5.6.1 for the no-execute bit.
 
 use core::cell::UnsafeCell;
@@ -16,6 +17,8 @@ unsafe extern "C" {
     static boot_stack_guard: u8;
     static image_start: u8;
     static image_end: u8;
+    static start_text_start: u8;
+    static start_text_end: u8;
     static text_end: u8;
     static writable_start: u8;
 }
@@ -108,4 +111,25 @@ pub unsafe fn tighten() -> Result<HostPhys, ImageTooLarge> {
     }
     tlb::flush_all();
     Ok(HostPhys(reach))
+}
+
+/// Takes the start-up code away: readers of firmware's tables and buses and whatever else only the
+/// start needs (`nanokernel/image.ld` lists it). Returns how many bytes that was.
+///
+/// # Safety
+/// Called after [`tighten`], by code that is not itself start-up code and will not return to any.
+pub unsafe fn discard_start() -> u64 {
+    let first = (&raw const start_text_start) as u64;
+    let after = (&raw const start_text_end) as u64;
+    let base = (&raw const image_start) as u64 / LARGE * LARGE;
+    // SAFETY: only the processor reads the tables besides us; an entry of unneeded code may vanish.
+    let tables = unsafe { &mut *TABLES.0.get() };
+    for (entry, page) in tables.as_flattened_mut().iter_mut().zip(0u64..) {
+        let at = base + page * PAGE;
+        if at >= first && at < after {
+            *entry = 0;
+        }
+    }
+    tlb::flush_all();
+    after - first
 }

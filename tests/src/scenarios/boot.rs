@@ -112,6 +112,7 @@ fn boot(lab: &Laboratory, name: &str, flavour: Flavour, words: &str, says: &[&st
         "the clock source is not the time-stamp counter",
     )?;
     health::require_no_stray_interrupts(&under)?;
+    health::require_small_machinery(&under)?;
 
     let options = standalone::Options {
         append: experiment.command_line(),
