@@ -320,6 +320,10 @@ fn closed(acpi: &Acpi) -> Vec<Span, 8> {
             .ecam
             .and_then(|ecam| Span::new(ecam.base, (u64::from(ecam.last_bus) + 1) << 20)),
     );
+    // Only the first I/O APIC is presented; from a further one the GPOS could send anything.
+    for further in acpi.facts.io_apics.iter().skip(1) {
+        close(Span::new(u64::from(further.address), PAGE));
+    }
     if acpi.machine.hpet == darma_policy::acpi::gpos_tables::HpetUse::Hidden {
         close(acpi.facts.hpet.and_then(|base| Span::new(base, PAGE)));
     }
