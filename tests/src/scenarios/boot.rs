@@ -124,6 +124,6 @@ fn boot(lab: &Laboratory, name: &str, flavour: Flavour, words: &str, says: &[&st
         &format!("{name}-alone"),
         experiment.limit,
     )?;
-    health::require_no_new_trouble(&under, &alone)?;
+    health::require_no_new_trouble(&under, &alone, experiment.clock)?;
     under.require_no_miss()
 }

@@ -159,5 +159,5 @@ fn exchange(lab: &Laboratory, case: &Case) -> Result<()> {
     };
     let files = lab.linux(Flavour::Generic)?;
     let alone = standalone::console(files, &options, &name, experiment.limit)?;
-    health::require_no_new_trouble(&under, &alone)
+    health::require_no_new_trouble(&under, &alone, experiment.clock)
 }
