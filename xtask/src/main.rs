@@ -134,40 +134,9 @@ fn crash_kind(name: &str) -> Result<CrashKind, String> {
     })
 }
 
+/// What an interactive Linux is given, under Darma or alone.
 #[derive(Args)]
-struct Run {
-    /// A bzImage, or one of Debian's kernels with the demo's user space: cloud, generic, rt
-    #[arg(long, value_name = "FILE|NAME", default_value = "cloud")]
-    kernel: PathBuf,
-    /// An initial RAM file system, for a bzImage
-    #[arg(long, value_name = "FILE")]
-    initrd: Option<PathBuf>,
-    /// The kernel's command line
-    #[arg(
-        long,
-        value_name = "TEXT",
-        default_value = "console=ttyS0 darma.script=shell"
-    )]
-    append: String,
-    /// Memory in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 512)]
-    mem: u32,
-    /// Count instructions instead of following the wall clock
-    #[arg(long)]
-    icount: bool,
-    /// A raw disk image, given to Linux
-    #[arg(long, value_name = "FILE")]
-    disk: Option<PathBuf>,
-    /// How the disk is attached
-    #[arg(long, value_enum, default_value = "virtio")]
-    bus: Bus,
-}
-
-#[derive(Args)]
-struct Standalone {
-    /// Which of Debian's kernels
-    #[arg(long, value_enum, default_value = "cloud")]
-    kernel: Flavour,
+struct Guest {
     /// The kernel's command line
     #[arg(
         long,
@@ -187,6 +156,27 @@ struct Standalone {
     /// How the disk is attached
     #[arg(long, value_enum, default_value = "virtio")]
     bus: Bus,
+}
+
+#[derive(Args)]
+struct Run {
+    /// A bzImage, or one of Debian's kernels with the demo's user space: cloud, generic, rt
+    #[arg(long, value_name = "FILE|NAME", default_value = "cloud")]
+    kernel: PathBuf,
+    /// An initial RAM file system, for a bzImage
+    #[arg(long, value_name = "FILE")]
+    initrd: Option<PathBuf>,
+    #[command(flatten)]
+    guest: Guest,
+}
+
+#[derive(Args)]
+struct Standalone {
+    /// Which of Debian's kernels
+    #[arg(long, value_enum, default_value = "cloud")]
+    kernel: Flavour,
+    #[command(flatten)]
+    guest: Guest,
 }
 
 fn main() -> ExitCode {
@@ -328,7 +318,10 @@ fn interactive(options: Run) -> Result<()> {
             (files.kernel, options.initrd.or(Some(files.initrd)))
         }
     };
-    if named == Some(Flavour::Cloud) && options.disk.is_some() && options.bus != Bus::Virtio {
+    if named == Some(Flavour::Cloud)
+        && options.guest.disk.is_some()
+        && options.guest.bus != Bus::Virtio
+    {
         terminal::warn(
             "the cloud kernel has a driver for virtio disks only: give --kernel generic",
         );
@@ -336,10 +329,10 @@ fn interactive(options: Run) -> Result<()> {
     run::interactive(&run::Options {
         kernel,
         initrd,
-        append: options.append,
-        memory_mib: options.mem,
-        clock: clock(options.icount),
-        disks: disks(options.disk, options.bus)?,
+        append: options.guest.append,
+        memory_mib: options.guest.mem,
+        clock: clock(options.guest.icount),
+        disks: disks(options.guest.disk, options.guest.bus)?,
     })
 }
 
@@ -348,10 +341,10 @@ fn alone(options: &Standalone) -> Result<()> {
     let files = prepare::linux(options.kernel, FaultModule::Absent)?;
     let folder = session::folder("standalone")?;
     let alone = standalone::Options {
-        append: options.append.clone(),
-        clock: clock(options.icount),
-        memory_mib: options.mem,
-        disks: disks(options.disk.clone(), options.bus)?,
+        append: options.guest.append.clone(),
+        clock: clock(options.guest.icount),
+        memory_mib: options.guest.mem,
+        disks: disks(options.guest.disk.clone(), options.guest.bus)?,
         ..standalone::Options::default()
     };
     let mut machine = standalone::machine(&files, &alone, &folder);
