@@ -1,6 +1,6 @@
 //! The guest's general registers as plain numbers, and the parts of them that instructions name.
 //!
-//! The integrator copies them from the virtual processor before a decode and back
+//! The edge copies them from the virtual processor before a decode and back
 //! after the completion; nothing here knows where they are kept.
 
 use iced_x86::Register;
