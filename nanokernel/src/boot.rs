@@ -13,7 +13,7 @@ use crate::ras::Ras;
 use crate::status::Status;
 use crate::{Application, device_interrupts, heap, logging};
 use darma_abi::shared::REGION_BYTES;
-use darma_abi::units::{Cycles, HostPhys, Nanos, Vector};
+use darma_abi::units::{HostPhys, Nanos, Vector};
 use darma_machine::local_apic::LocalApic;
 use darma_machine::pvh::StartInfo;
 use darma_machine::{boot, console, descriptors, exceptions, memory, paging, time};
@@ -163,7 +163,6 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
         detector: detector(),
         history: History::new(),
         announced: None,
-        next_look: Cycles(0),
     };
     HOST.take().insert(host).run()
 }

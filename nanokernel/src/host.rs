@@ -44,7 +44,6 @@ pub(crate) struct Host<'a> {
     pub(crate) detector: Detector,
     pub(crate) history: History,
     pub(crate) announced: Option<(CrashKind, Cycles)>,
-    pub(crate) next_look: Cycles,
 }
 
 /// What a fresh detector looks like.
@@ -99,24 +98,16 @@ impl Host<'_> {
         self.status.initialise();
         let entry_ns = self.nanos_since(begin);
         let at_ns = self.status.now_ns();
-        if let Some(Report::Recovery {
-            n,
-            capture_ns,
-            dump_bytes,
-            dump_pages,
-            partial,
-            ..
-        }) = recovered
-        {
-            report::emit(&Report::Recovery {
-                n,
-                capture_ns,
-                reload_ns: entry_ns,
-                entered_at_ns: at_ns,
-                dump_bytes,
-                dump_pages,
-                partial,
-            });
+        if let Some(mut recovery) = recovered {
+            if let Report::Recovery {
+                reload_ns,
+                entered_at_ns,
+                ..
+            } = &mut recovery
+            {
+                (*reload_ns, *entered_at_ns) = (entry_ns, at_ns);
+            }
+            report::emit(&recovery);
         }
         report::emit(&Report::Boot {
             n: self.status.boots,
@@ -166,9 +157,9 @@ impl Host<'_> {
         }
     }
 
-    fn arm_look(&mut self) {
-        self.next_look = Cycles(time::now().0 + time_scale().cycles(MONITOR_PERIOD).0);
-        timer::arm(Waiter::Monitor, Some(self.next_look));
+    fn arm_look(&self) {
+        let next = Cycles(time::now().0 + time_scale().cycles(MONITOR_PERIOD).0);
+        timer::arm(Waiter::Monitor, Some(next));
     }
 
     fn doorbell(&mut self, offset: u64, value: u32) {

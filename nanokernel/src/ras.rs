@@ -4,7 +4,7 @@
 //! megabytes delays nothing but the GPOS's return. Everything is kept in memory that the GPOS
 //! cannot reach, and everything read from the GPOS is read through the partition's own check.
 
-use crate::gpos::{Gpos, GuestMemory, checksum};
+use crate::gpos::{Gpos, GuestMemory};
 use crate::once::Once;
 use darma_abi::memory::GuestPhysRead;
 use darma_abi::units::{GuestPhys, HostPhys};
@@ -37,8 +37,6 @@ static TEXT_ROOM: Once<[u8; TEXT_MAX]> = Once::new([0; TEXT_MAX]);
 fn crc(state: u32, data: &[u8]) -> u32 {
     if crc32c::available() {
         !crc32c::update(!state, data)
-    } else if state == 0 {
-        checksum(data)
     } else {
         darma_ras_model::crc32c::software(state, data)
     }

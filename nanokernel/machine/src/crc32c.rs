@@ -1,7 +1,8 @@
 //! CRC-32C with the processor's instruction, eight bytes at a time.
 //!
 //! The instruction works on general registers (APM3 `CRC32`), so it needs no FPU state. Its result
-//! equals the table version in `darma_policy`, which a boot-time self-test checks.
+//! equals the table version in `darma_policy`: the host computes the sums of an image with other code, and
+//! the start verifies them with this.
 
 use core::arch::asm;
 

@@ -11,12 +11,12 @@ use darma_machine::{memory, pci, port};
 use darma_policy::devices::ecam::{self, EcamRegister};
 use darma_policy::devices::msix::{MsixAct, MsixRead, MsixTables, TableWrite};
 use darma_policy::devices::pci_config::{BarMoved, HardwareWrite, PciConfig, ReadAct, WriteAct};
-use darma_policy::devices::power::{PowerAct, PowerPorts, ResetRoute as Route};
+use darma_policy::devices::power::{PowerAct, PowerPorts};
 use darma_policy::devices::ranges::Span;
 use darma_policy::devices::virtual_pci::{VirtualEffect, VirtualPci};
 use darma_policy::interrupts::routes::Source;
 use darma_policy::mmio::Width;
-use darma_ras_model::detect::{Event, ResetRoute};
+use darma_ras_model::detect::Event;
 use darma_svm::exit::PortAccess;
 use darma_svm::nested_paging::{Kind, PoolExhausted};
 use heapless::Vec;
@@ -76,14 +76,7 @@ impl Gpos {
         match self.devices.power.classify(access.port, width, value) {
             PowerAct::Pass => self.port_write(access.port, width, value),
             PowerAct::PowerOff => return Some(Event::PowerOff),
-            PowerAct::SelfReset { route } => {
-                return Some(Event::Reset(match route {
-                    Route::Keyboard => ResetRoute::Keyboard,
-                    Route::Cf9 => ResetRoute::Cf9,
-                    Route::Port92 => ResetRoute::Port92,
-                    Route::Acpi => ResetRoute::Acpi,
-                }));
-            }
+            PowerAct::SelfReset { route } => return Some(Event::Reset(route)),
             PowerAct::Sleep { .. } | PowerAct::Refused => self.counters.refused += 1,
         }
         None

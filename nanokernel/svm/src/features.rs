@@ -41,8 +41,6 @@ impl core::fmt::Display for Unsupported {
 pub struct Features {
     /// The next instruction's address is reported with an exit.
     pub next_rip: bool,
-    /// Number of address-space identifiers, the host's included.
-    pub asids: u32,
 }
 
 /// Checks the processor and switches SVM on with `host_save` as the host's save area.
@@ -73,6 +71,5 @@ pub unsafe fn enable(host_save: u64) -> Result<Features, Unsupported> {
     }
     Ok(Features {
         next_rip: svm.edx & (1 << 3) != 0,
-        asids: svm.ebx,
     })
 }

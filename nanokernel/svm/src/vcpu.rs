@@ -297,12 +297,6 @@ impl VirtualCpu {
         self.vmcb.control.exit_interrupt_info = 0;
     }
 
-    /// The error code of the last intercepted exception.
-    #[allow(clippy::cast_possible_truncation, reason = "error codes have 32 bits")]
-    pub fn exception_error(&self) -> u32 {
-        self.vmcb.control.exit_info_1 as u32
-    }
-
     /// Asks for an [`Exit::InterruptWindow`] as soon as the guest can take an interrupt, or not.
     /// While an interrupt is offered nothing changes: it comes first.
     pub fn request_interrupt_window(&mut self, wanted: bool) {

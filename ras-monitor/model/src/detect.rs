@@ -11,24 +11,12 @@
 //! recovery. Each cause comes with the evidence that led to it, so that a report can say why.
 
 pub use darma_abi::shared::Cause;
+pub use darma_policy::devices::power::ResetRoute;
 
 /// pvpanic: the guest panicked (QEMU docs/specs/pvpanic).
 const PVPANIC_PANICKED: u8 = 1 << 0;
 /// pvpanic: the guest panicked and will handle it by its own crash kernel.
 const PVPANIC_CRASH_LOADED: u8 = 1 << 1;
-
-/// By which door the GPOS resets the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResetRoute {
-    /// Command 0xFE to the keyboard controller, port 0x64.
-    Keyboard,
-    /// The chipset's reset control, port 0xCF9.
-    Cf9,
-    /// The reset register in the FADT.
-    Acpi,
-    /// Fast reset, port 0x92.
-    Port92,
-}
 
 /// Something that the edge saw the GPOS do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
