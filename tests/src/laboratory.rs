@@ -3,10 +3,13 @@
 //!
 //! The image is copied, so that a build that runs meanwhile changes no running scenario.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
+use xtask::image::Application;
 use xtask::initramfs::{self, Contents};
 use xtask::kernels::{self, Flavour};
 use xtask::prepare::LinuxFiles;
@@ -17,6 +20,8 @@ pub struct Laboratory {
     /// The nanokernel with the demonstration's application.
     pub image: PathBuf,
     linux: Vec<(Flavour, LinuxFiles)>,
+    /// Images of other applications, built when first asked for.
+    others: Mutex<BTreeMap<String, PathBuf>>,
 }
 
 impl Laboratory {
@@ -26,12 +31,7 @@ impl Laboratory {
     /// Something is missing and cannot be had, or does not compile.
     pub fn prepare(flavours: &[Flavour]) -> Result<Self> {
         prepare::machine()?;
-        let built = image::build(image::APPLICATION, toolchain::Choice::Auto)?;
-        let folder = paths::cache().join("scenarios");
-        fs::create_dir_all(&folder)?;
-        let image = folder.join("image.elf");
-        fs::copy(&built.elf, &image)
-            .with_context(|| format!("cannot copy {}", built.elf.display()))?;
+        let image = build(&Application::package(image::APPLICATION))?;
         let darma = shim::build()?;
         let mut linux = Vec::new();
         for flavour in flavours {
@@ -49,7 +49,30 @@ impl Laboratory {
             };
             linux.push((*flavour, files));
         }
-        Ok(Self { image, linux })
+        Ok(Self {
+            image,
+            linux,
+            others: Mutex::default(),
+        })
+    }
+
+    /// The image of `application`, built when it is first asked for.
+    ///
+    /// # Errors
+    /// It does not compile.
+    pub fn image_of(&self, application: &Application) -> Result<PathBuf> {
+        if *application == Application::package(image::APPLICATION) {
+            return Ok(self.image.clone());
+        }
+        // Kept while the image is built: two compilers at once would wait for each other anyway.
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = format!("{application:?}");
+        if let Some(image) = others.get(&key) {
+            return Ok(image.clone());
+        }
+        let image = build(application)?;
+        others.insert(key, image.clone());
+        Ok(image)
     }
 
     /// Kernel and user space of one flavour.
@@ -63,4 +86,15 @@ impl Laboratory {
             .map(|(_, files)| files)
             .with_context(|| format!("the scenario does not name kernel {}", flavour.name()))
     }
+}
+
+/// Builds `application` and copies its image, so that a later build changes no running scenario.
+fn build(application: &Application) -> Result<PathBuf> {
+    let built = image::build(application, toolchain::Choice::Auto)?;
+    let folder = paths::cache().join("scenarios");
+    fs::create_dir_all(&folder)?;
+    let name = built.elf.file_name().unwrap_or_default();
+    let image = folder.join(Path::new(name).with_extension("elf"));
+    fs::copy(&built.elf, &image).with_context(|| format!("cannot copy {}", built.elf.display()))?;
+    Ok(image)
 }

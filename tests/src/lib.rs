@@ -4,12 +4,14 @@
 //! need QEMU, Debian's kernels and minutes, and host tests stay a matter of seconds.
 //!
 //! 1. `laboratory`: what every scenario needs, prepared once: the image, kernels, user spaces.
-//! 2. `experiment`, `transcript`: one machine under Darma, and all that it said.
+//! 2. `experiment`, `idle_run`, `transcript`: one machine under Darma, with Linux or a guest of a few
+//!    hundred bytes, and all that it said.
 //! 3. `health`: what a log must not say.
 //! 4. `scenarios`: the claims. `runner`: chooses, runs in parallel, counts.
 
 pub mod experiment;
 pub mod health;
+pub mod idle_run;
 pub mod laboratory;
 pub mod runner;
 pub mod scenarios;

@@ -7,6 +7,7 @@ mod cycles;
 mod determinism;
 mod disk;
 mod hostile;
+mod idle_guest;
 mod partition;
 mod power_off;
 mod preempt;
@@ -57,6 +58,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(determinism::scenarios());
     all.extend(hostile::scenarios());
     all.extend(bad_input::scenarios());
+    all.extend(idle_guest::scenarios());
     all
 }
 

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::account::Account;
 use crate::demo::{self, KINDS, Output};
 use crate::figures::{self, Figures, IrqOff, Promise};
-use crate::image::{self, Image};
+use crate::image::{self, Application, Image};
 use crate::kernels::Flavour;
 use crate::live_view::View;
 use crate::prepare::{self, FaultModule, LinuxFiles};
@@ -87,7 +87,7 @@ pub fn run(options: &Options) -> Result<()> {
     let began = Instant::now();
     let clock = Clock::REFERENCE;
     prepare::machine()?;
-    let image = image::build(image::APPLICATION, Choice::Auto)?;
+    let image = image::build(&Application::package(image::APPLICATION), Choice::Auto)?;
     let files = prepare::linux(options.flavour, FaultModule::Included)?;
     let kinds: Vec<CrashKind> = KINDS
         .into_iter()

@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 use darma_abi::codes::CrashKind;
 
 use crate::figures::{self, Figures, Promise};
+use crate::image::{self, Application};
 use crate::kernels::Flavour;
 use crate::live_view::View;
 use crate::prepare::{self, FaultModule, LinuxFiles};
@@ -17,7 +18,7 @@ use crate::qemu::Clock;
 use crate::standalone;
 use crate::toolchain::Choice;
 use crate::trial::{self, Afterwards, Detail, Load, Plan, Trial};
-use crate::{console, image, paths, printout, session, terminal};
+use crate::{console, paths, printout, session, terminal};
 
 /// The crashes of the demonstration, in their order.
 pub const KINDS: [CrashKind; 5] = [
@@ -75,7 +76,7 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     let began = Instant::now();
     prepare::machine()?;
-    let image = image::build(image::APPLICATION, Choice::Auto)?;
+    let image = image::build(&Application::package(image::APPLICATION), Choice::Auto)?;
     let files = prepare::linux(options.flavour, FaultModule::Included)?;
     let plan = plan(options);
     let restart = measure_restart(&files, options.flavour, options.clock, "demo-restart");

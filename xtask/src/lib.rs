@@ -6,7 +6,7 @@
 //! 1. `paths`, `terminal`, `process`: this program's surroundings.
 //! 2. `debian`, `toolchain`, `kernels`: what has to be there.
 //! 3. `cpio`, `modules`, `initramfs`, `ramdisk`: archives, as functions of their content.
-//! 4. `image`, `shim`, `fault_module`, `prepare`: what is built.
+//! 4. `image`, `shim`, `fault_module`, `idle_guest`, `prepare`: what is built.
 //! 5. `qemu`, `session`, `standalone`, `log_compare`: the machine, and a run of it.
 //! 6. `quantity`, `table`, `account`, `figures`, `printout`: what a run reported, as functions of the
 //!    reports; `live_view`: the same while it happens.
@@ -22,6 +22,7 @@ pub mod debian;
 pub mod demo;
 pub mod fault_module;
 pub mod figures;
+pub mod idle_guest;
 pub mod image;
 pub mod initramfs;
 pub mod kernels;

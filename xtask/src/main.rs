@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use darma_abi::codes::CrashKind;
 use xtask::checks::{self, Format};
 use xtask::demo::Output;
+use xtask::image::Application;
 use xtask::kernels::Flavour;
 use xtask::prepare::{self, FaultModule};
 use xtask::qemu::{Backing, Bus, Clock, Disk, Serial};
@@ -26,6 +27,7 @@ use xtask::{bench, console, demo, image, run, session, standalone, terminal};
         cargo xtask check                     format, lints, host tests: before each commit\n  \
         cargo xtask run                       Debian's cloud kernel under Darma, console here\n  \
         cargo xtask run --kernel /boot/vmlinuz --initrd /boot/initrd.img --append console=ttyS0\n  \
+        cargo xtask run --application ../mine the same with an application of your own\n  \
         cargo xtask standalone --kernel rt    the same machine without Darma"
 )]
 struct Cli {
@@ -46,9 +48,9 @@ enum Command {
     },
     /// Compile the bootable image and print its path and size
     Build {
-        /// The application crate that becomes the image
-        #[arg(long, default_value = image::APPLICATION)]
-        application: String,
+        /// The application that becomes the image: a package here, or the folder of a crate
+        #[arg(long, value_name = "PACKAGE[:BINARY]|FOLDER[:BINARY]", default_value = image::APPLICATION)]
+        application: Application,
         /// The compiler for the bare-metal target
         #[arg(long, value_enum, default_value_t)]
         toolchain: Choice,
@@ -160,6 +162,9 @@ struct Guest {
 
 #[derive(Args)]
 struct Run {
+    /// The application above Linux: a package here, or the folder of a crate
+    #[arg(long, value_name = "PACKAGE[:BINARY]|FOLDER[:BINARY]", default_value = image::APPLICATION)]
+    application: Application,
     /// A bzImage, or one of Debian's kernels with the demo's user space: cloud, generic, rt
     #[arg(long, value_name = "FILE|NAME", default_value = "cloud")]
     kernel: PathBuf,
@@ -327,6 +332,7 @@ fn interactive(options: Run) -> Result<()> {
         );
     }
     run::interactive(&run::Options {
+        application: options.application,
         kernel,
         initrd,
         append: options.guest.append,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::image::Application;
 use crate::qemu::{Clock, Disk, Machine, Serial};
 use crate::ramdisk::{self, Parts};
 use crate::{image, paths, process, session, terminal};
@@ -11,6 +12,8 @@ use crate::{image, paths, process, session, terminal};
 /// What to run and on what.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The program above Linux.
+    pub application: Application,
     /// The bzImage.
     pub kernel: PathBuf,
     /// The initial RAM file system.
@@ -39,7 +42,7 @@ pub fn interactive(options: &Options) -> Result<()> {
         .with("exit.on-poweroff", "yes");
     let module = ramdisk::store(&parts, "run")?;
     require_memory(options.memory_mib, std::fs::metadata(&module)?.len())?;
-    let image = image::build(image::APPLICATION, crate::toolchain::Choice::Auto)?;
+    let image = image::build(&options.application, crate::toolchain::Choice::Auto)?;
     let folder = session::folder("run")?;
     let mut machine = Machine::new(image.elf, &folder);
     machine.initrd = Some(module);

@@ -1,0 +1,89 @@
+//! One machine with an application above the idle guest: boots and ends in a second or two.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use xtask::idle_guest::{self, Step};
+use xtask::image::Application;
+use xtask::qemu::Machine;
+use xtask::{ramdisk, session};
+
+use crate::laboratory::Laboratory;
+use crate::transcript::Transcript;
+
+/// Firmware, nanokernel, its image twice, and a guest of two pages.
+const MEMORY_MIB: u32 = 96;
+/// Wall time after which such a run has failed, however busy the host is.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A run to make, on the reference clock. Its name is the name of its folder.
+#[derive(Clone, Debug)]
+pub struct IdleRun {
+    /// Unique among all scenarios.
+    pub name: String,
+    /// The application above.
+    pub application: Application,
+    /// What the guest does.
+    pub steps: Vec<Step>,
+    /// `darma.conf`, besides ending the emulator when the guest powers off.
+    pub configuration: Vec<(&'static str, String)>,
+}
+
+impl IdleRun {
+    /// `application` above a guest that does `steps`.
+    #[must_use]
+    pub fn new(name: impl Into<String>, application: Application, steps: Vec<Step>) -> Self {
+        Self {
+            name: name.into(),
+            application,
+            steps,
+            configuration: vec![("exit.on-poweroff", "yes".into())],
+        }
+    }
+
+    /// The machine for it, with its files in an empty folder of the run's name.
+    ///
+    /// # Errors
+    /// The application does not compile, or the RAM-disk image cannot be made.
+    pub fn machine(&self, lab: &Laboratory) -> Result<(Machine, PathBuf)> {
+        let image = lab.image_of(&self.application)?;
+        let folder = session::folder(&self.name)?;
+        let mut parts = idle_guest::parts(&self.steps)?;
+        for (key, value) in &self.configuration {
+            parts = parts.with(key, value);
+        }
+        let module = folder.join("ramdisk.img");
+        std::fs::write(&module, ramdisk::build(&parts)?)?;
+        let mut machine = Machine::new(image, &folder);
+        machine.initrd = Some(module);
+        machine.memory_mib = MEMORY_MIB;
+        Ok((machine, folder))
+    }
+
+    /// Runs it to its end, whichever that is.
+    ///
+    /// # Errors
+    /// It could not be started or did not end.
+    pub fn run_to_any_end(&self, lab: &Laboratory) -> Result<Transcript> {
+        let (machine, folder) = self.machine(lab)?;
+        Transcript::record(&machine, folder, LIMIT, |_| false)
+    }
+
+    /// Runs it to the end that the nanokernel gives it, which has to be a good one.
+    ///
+    /// # Errors
+    /// It did not come to that end.
+    pub fn run(&self, lab: &Laboratory) -> Result<Transcript> {
+        let transcript = self.run_to_any_end(lab)?;
+        transcript.require_good_end()?;
+        Ok(transcript)
+    }
+}
+
+/// The ticks that the guest of [`idle_guest::ticking`] said, and whether it came to its end.
+#[must_use]
+pub fn ticks(run: &Transcript) -> (usize, bool) {
+    let count = run.console.iter().filter(|line| *line == "tick").count();
+    (count, run.said("guest: done"))
+}
