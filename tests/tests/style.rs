@@ -43,11 +43,12 @@ fn sources() -> Vec<Source> {
         for entry in fs::read_dir(&folder).expect("a readable folder") {
             let path = entry.expect("a readable folder").path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
+            // In a second work tree `.git` is a file.
+            if ["target", ".git", "corpus", "artifacts"].contains(&&*name) {
+                continue;
+            }
             if path.is_dir() {
-                let skipped = ["target", ".git", "corpus", "artifacts"].contains(&&*name);
-                if !skipped {
-                    open.push(path);
-                }
+                open.push(path);
             } else if let Ok(text) = fs::read_to_string(&path) {
                 let inside = path.strip_prefix(&root).expect("inside");
                 found.push(Source {
