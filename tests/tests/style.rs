@@ -22,6 +22,7 @@ const PURE: &[(&str, &str)] = &[
     ("darma-policy", "nanokernel/policy"),
     ("darma-sched", "rtos/sched"),
     ("darma-histogram", "latency/histogram"),
+    ("darma-trace", "latency/trace"),
     ("darma-ras-model", "ras-monitor/model"),
 ];
 

@@ -15,6 +15,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::codes::{Cause, CrashKind, Mark, Phase};
+use crate::list::List;
 use crate::text::Text;
 
 /// What an event's line begins with.
@@ -24,6 +25,12 @@ pub const MAX_LINE_BYTES: usize = 768;
 
 /// A task's, section's or kind's name.
 pub type Name = Text<24>;
+/// What stood in a task's way, with its name.
+pub type Phrase = Text<48>;
+/// Buckets of a histogram: upper edge in nanoseconds, count.
+pub type Buckets = List<(u32, u32), 16>;
+/// Events of a trace: nanoseconds since the line's first, code of the kind, argument.
+pub type TraceItems = List<(u32, u8, u32), 12>;
 /// A line of text.
 pub type Line = Text<120>;
 
@@ -116,6 +123,55 @@ pub enum Event {
         /// Greatest.
         max_ns: u64,
     },
+    /// A part of a task's histogram; all parts of one together are the whole.
+    Histogram {
+        /// The task.
+        task: Name,
+        /// Under which condition.
+        phase: Phase,
+        /// What was measured: `latency` or `response`.
+        of: Name,
+        /// Buckets that hold something, in rising order. The last one of the scale also counts
+        /// what is longer: the maximum stands in the task's own line.
+        buckets: Buckets,
+    },
+    /// One of the longest waits, and what stood in its way. Its trace follows.
+    WorstSample {
+        /// Numbers the worst samples of one report.
+        index: u32,
+        /// The task.
+        task: Name,
+        /// Its number in the trace.
+        task_number: u32,
+        /// Under which condition.
+        phase: Phase,
+        /// When it was due.
+        released_at_ns: u64,
+        /// From then to its first instruction.
+        latency_ns: u64,
+        /// What stood longest in its way.
+        culprit: Phrase,
+        /// How long that was.
+        culprit_ns: u64,
+    },
+    /// A part of a worst sample's trace; the parts follow each other in time.
+    TraceEvents {
+        /// The sample.
+        index: u32,
+        /// When the first of these events was.
+        from_ns: u64,
+        /// The events. Codes are those of the trace's kinds; a reader leaves out what it does not know.
+        events: TraceItems,
+    },
+    /// The name of a number in the traces.
+    TraceName {
+        /// Code of the kind whose argument it is.
+        kind: u8,
+        /// The number.
+        number: u32,
+        /// Its name.
+        name: Name,
+    },
     /// The longest run so far of a section with interrupts off.
     IrqOff {
         /// Its name.
@@ -170,6 +226,12 @@ mod tests {
 
     use super::*;
 
+    fn full<T: Copy + Default, const N: usize>(item: T) -> List<T, N> {
+        let mut list = List::new();
+        while list.push(item).is_ok() {}
+        list
+    }
+
     fn longest() -> Vec<Event> {
         let (name, line) = (Text::new(&"\"".repeat(200)), Text::new(&"\\".repeat(200)));
         let (n, boot, at_ns, ns) = (u32::MAX, u32::MAX, u64::MAX, u64::MAX);
@@ -218,6 +280,32 @@ mod tests {
                 p99_ns: ns,
                 p999_ns: ns,
                 max_ns: ns,
+            },
+            Event::Histogram {
+                task: name,
+                phase: Phase::Recovery,
+                of: name,
+                buckets: full((n, n)),
+            },
+            Event::WorstSample {
+                index: n,
+                task: name,
+                task_number: n,
+                phase: Phase::Recovery,
+                released_at_ns: ns,
+                latency_ns: ns,
+                culprit: Text::new(&"\"".repeat(200)),
+                culprit_ns: ns,
+            },
+            Event::TraceEvents {
+                index: n,
+                from_ns: ns,
+                events: full((n, u8::MAX, n)),
+            },
+            Event::TraceName {
+                kind: u8::MAX,
+                number: n,
+                name,
             },
             Event::IrqOff { section: name, ns },
             Event::Figures {
