@@ -105,6 +105,10 @@ impl View {
             Event::Task { .. }
             | Event::IrqOff { .. }
             | Event::Figures { .. }
+            | Event::Histogram { .. }
+            | Event::WorstSample { .. }
+            | Event::TraceEvents { .. }
+            | Event::TraceName { .. }
             | Event::Log { .. } => {}
         }
     }
