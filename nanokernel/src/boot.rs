@@ -1,7 +1,7 @@
 //! The way from the boot assembly to the main loop.
 //!
-//! Facts first (loader, processor, firmware tables, PCI), then the plan, then interrupts and the
-//! RTOS, and only then the GPOS: from here on the tasks run whatever happens below. Every error up
+//! Facts first (loader, processor, firmware tables, PCI), then the plan, then the application's init,
+//! the tasks, and only then the GPOS: from here on the tasks run whatever happens below. Every error up
 //! to that point ends in one line that names the thing and the remedy.
 
 use crate::facts::{Acpi, Buses, FirmwareMemory};
@@ -32,7 +32,7 @@ use darma_policy::devices::power::PowerPorts;
 use darma_policy::devices::ranges::{AddressRules, Span as DeviceSpan};
 use darma_policy::devices::virtual_pci::VirtualPci;
 use darma_ras_model::recovery::History;
-use darma_rtos::Start;
+use darma_rtos::SetUp;
 use darma_sched::{TIMER_VECTOR, TimeScale};
 use darma_svm::features;
 use darma_svm::nested_paging::NestedTables;
@@ -60,7 +60,7 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
     // SAFETY: BOOT-ONCE: interrupts are off since the boot assembly; exceptions are what can occur.
     unsafe {
         exceptions::install();
-        descriptors::load_idt();
+        descriptors::load();
     }
     logging::init();
     log::info!(
@@ -115,13 +115,13 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
     let (scale, tsc_hz, apic_per_cycle) = calibrate(&acpi, &apic);
     // SAFETY: BOOT-ONCE, and the local APIC is initialised.
     unsafe {
-        darma_rtos::start(Start {
+        darma_rtos::set_up(SetUp {
             tasks: application.tasks,
+            monotonic: application.monotonic,
             scale,
             apic_per_cycle,
         })
     };
-    x86_64::instructions::interrupts::enable();
 
     let processor = Processor {
         host_apic: u8::try_from(apic.id()).unwrap_or(0),
@@ -145,6 +145,9 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
         );
     };
     log::info!("{} nested tables, TSC {tsc_hz} Hz", gpos.tables_used());
+    (application.init)();
+    darma_rtos::start();
+    x86_64::instructions::interrupts::enable();
     let loader = Loader {
         images,
         plan,

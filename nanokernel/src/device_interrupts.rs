@@ -96,7 +96,7 @@ pub(crate) unsafe fn install(io_apic: u64) {
     // SAFETY: BOOT-ONCE, promised by the caller; the stubs restore what they change.
     unsafe {
         for (vector, stub) in (FIRST..).zip(device_stubs) {
-            descriptors::set_gate(vector, stub);
+            descriptors::set_gate(vector, stub, None);
         }
     }
 }
@@ -127,6 +127,7 @@ pub(crate) fn take_pending(mut each: impl FnMut(Vector)) {
 #[unsafe(no_mangle)]
 extern "C" fn darma_device_interrupt(number: u32) {
     let begin = time::now();
+    irq_off::count_interrupt();
     let number = number as usize;
     if let Some(slot) = LEVEL_PIN.get(number) {
         let pin = slot.load(Ordering::Relaxed);

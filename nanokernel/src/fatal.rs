@@ -1,9 +1,11 @@
-//! The three ways in which the nanokernel itself stops: a machine it cannot use, an exception of
-//! its own, a panic of its own. Each prints what happened and what to do; a test machine then ends.
+//! Exceptions and panics. A task's own are contained by the RTOS and the rest goes on. What remains are
+//! the three ways in which the nanokernel itself stops: a machine it cannot use, an exception of its
+//! own, a panic of its own. Each prints what happened and what to do; a test machine then ends.
 
-use core::fmt::Display;
+use core::fmt::{Display, Write};
 use darma_machine::exceptions::{ExceptionFrame, fault_address};
 use darma_machine::{console, println};
+use darma_rtos::faults::{self, Exception};
 
 /// Exit code of a test machine after a boot error (process exit status 2 * 16 + 1).
 const BOOT_ERROR: u8 = 16;
@@ -34,6 +36,15 @@ fn halt() -> ! {
 #[cfg(target_os = "none")]
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    if faults::running_task().is_some() {
+        let mut words = faults::Words::new();
+        // A message longer than the record's room is cut.
+        let _ = match info.location() {
+            Some(at) => write!(words, "{} at {}:{}", info.message(), at.file(), at.line()),
+            None => write!(words, "{}", info.message()),
+        };
+        faults::contain_panic(words);
+    }
     console::echo_to_com1(true);
     println!("darma: BUG in the nanokernel: {info}");
     println!("darma: please report this line together with the log above");
@@ -48,6 +59,13 @@ extern "C" fn darma_host_exception(frame: &ExceptionFrame) {
     if frame.vector == NMI {
         return;
     }
+    const INTERRUPTS_ON: u64 = 1 << 9;
+    faults::contain_exception(&Exception {
+        vector: u8::try_from(frame.vector).unwrap_or(u8::MAX),
+        rip: frame.rip,
+        interrupts_on: frame.rflags & INTERRUPTS_ON != 0,
+        address: fault_address(),
+    });
     console::echo_to_com1(true);
     println!(
         "darma: BUG in the nanokernel: exception {} error {:#x} at rip {:#x} rsp {:#x} cr2 {:#x} rflags {:#x}",

@@ -16,6 +16,7 @@ pub(crate) use load::{COMMAND_LINE, Images, Loader, checksum};
 pub(crate) use memory::GuestMemory;
 pub(crate) use processor::msr_facts;
 
+use crate::paths::Paths;
 use darma_abi::units::{Cycles, GuestPhys, HostPhys};
 use darma_machine::io_apic::IoApic;
 use darma_policy::boot::memory_plan::{MemoryPlan, Owner};
@@ -51,6 +52,8 @@ pub(crate) enum Stop {
     },
     /// The monitor's timer.
     MonitorTimer,
+    /// A task faulted and was contained.
+    TaskFault,
 }
 
 /// What counts of the GPOS since the machine started.
@@ -91,6 +94,7 @@ pub(crate) struct Gpos {
     pub(crate) memory: GuestMemory,
     pub(crate) devices: Devices,
     pub(crate) counters: Counters,
+    pub(crate) paths: Paths,
     /// The GPOS sleeps in HLT.
     pub(crate) idle: bool,
     tables: &'static mut NestedTables<NESTED_TABLES>,
@@ -148,6 +152,7 @@ impl Gpos {
             devices: machine.devices,
             msrs: MsrPolicy::new(machine.msrs),
             counters: Counters::default(),
+            paths: Paths::default(),
             idle: false,
             processor,
             machine_io_apic,

@@ -137,6 +137,10 @@ impl Host<'_> {
                     self.doorbell(offset, value);
                     None
                 }
+                Stop::TaskFault => {
+                    self.status.report_faults();
+                    None
+                }
                 Stop::MonitorTimer => {
                     self.arm_look();
                     Some(Event::Watchdog {
@@ -185,8 +189,7 @@ impl Host<'_> {
             Mark::IdleBegin | Mark::PhaseEnd => set_phase(Phase::Idle),
             Mark::BenchEnd => {
                 set_phase(Phase::Idle);
-                self.take_counters();
-                self.status.report_figures(self.reserved_bytes);
+                self.report_figures();
             }
             Mark::LoadedBegin => set_phase(Phase::Loaded),
             Mark::CrashImminent => {
@@ -198,6 +201,15 @@ impl Host<'_> {
             boot: self.status.boots,
             at_ns,
         });
+        self.status.report_exits(&self.gpos.paths);
+    }
+
+    fn report_figures(&mut self) {
+        self.take_counters();
+        self.status.report_faults();
+        self.status.report_exits(&self.gpos.paths);
+        self.status.report_paths(&self.gpos.paths);
+        self.status.report_figures(self.reserved_bytes);
     }
 
     /// Transitions 3 and 4. Returns what the next start completes into the recovery's report.
@@ -286,9 +298,9 @@ impl Host<'_> {
     fn hold_as(&mut self, state: GposState, why: &str) -> ! {
         timer::arm(Waiter::Monitor, None);
         timer::arm(Waiter::Gpos, None);
-        self.take_counters();
         self.enter_state(state);
-        self.status.report(self.reserved_bytes, why);
+        self.report_figures();
+        self.status.report_end(why);
         if self.config.on_poweroff == OnPoweroff::LeaveEmulator {
             fatal::leave();
         }
@@ -297,6 +309,7 @@ impl Host<'_> {
         loop {
             self.wait(wait);
             wait = Nanos(wait.0.saturating_mul(2));
+            self.status.report_faults();
             self.status.report_tasks();
         }
     }

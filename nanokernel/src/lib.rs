@@ -16,21 +16,27 @@ mod heap;
 mod host;
 mod logging;
 mod once;
+mod paths;
 mod ras;
 mod report;
 mod status;
+mod task_log;
 
 pub use boot::start;
 
-use darma_rtos::Task;
+use darma_rtos::{Task, TaskId};
 
-/// What an application brings: its name and its tasks.
+/// What an application brings: its name, its tasks, and what is done before they start.
 #[derive(Clone, Copy, Debug)]
 pub struct Application {
     /// Shown in reports.
     pub name: &'static str,
     /// At most 16 tasks.
     pub tasks: &'static [Task],
+    /// Called once, interrupts off, before the first release; it may pend tasks already.
+    pub init: fn(),
+    /// The task that runs the queue of the application's delays, if it has one.
+    pub monotonic: Option<TaskId>,
 }
 
 /// Makes the binary crate a bootable image that runs the given [`Application`].

@@ -2,6 +2,7 @@
 //!
 //! The line that ends a boot or reports a bug does not go through here: it must always appear.
 
+use crate::task_log;
 use darma_machine::println;
 use darma_policy::boot::config::LogLevel;
 use log::{LevelFilter, Log, Metadata, Record};
@@ -16,6 +17,13 @@ impl Log for ConsoleLog {
     }
 
     fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        if let Some(task) = darma_rtos::faults::running_task() {
+            task_log::keep(task, *record.args());
+            return;
+        }
         match record.level() {
             log::Level::Info => println!("darma: {}", record.args()),
             level => println!("darma: {level}: {}", record.args()),

@@ -3,7 +3,9 @@
 //! The region is written, never read: what the GPOS put there cannot mislead us.
 
 use crate::once::Once;
+use crate::paths::Paths;
 use crate::report;
+use core::fmt::Write;
 use darma_abi::report::Event;
 use darma_abi::shared::{
     FaultEntry, GposState, MAX_TASKS, Machinery, RegionStore, StatusBody, StatusWriter, TaskEntry,
@@ -12,7 +14,7 @@ use darma_abi::shared::{
 use darma_abi::units::{Cycles, HostPhys};
 use darma_histogram::Histogram;
 use darma_machine::{boot, irq_off, memory, time};
-use darma_rtos::{PHASES, time_scale};
+use darma_rtos::{Measure, PHASES, Source, Task, TaskCounts, copy_histogram, time_scale};
 use darma_sched::TimeScale;
 
 static SUM: Once<Histogram> = Once::new(Histogram::new());
@@ -115,7 +117,7 @@ impl Status {
         let counts = darma_rtos::counts(index)?;
         self.sum.clear();
         for phase in PHASES {
-            if darma_rtos::copy_latency(index, phase, self.part) {
+            if copy_histogram(index, Measure::Latency(phase), self.part) {
                 self.sum.merge(self.part);
             }
         }
@@ -124,7 +126,7 @@ impl Status {
             name: Text::new(counts.task.name),
             class: u32::from(counts.task.priority.class()),
             reserved: 0,
-            period_ns: counts.task.period.0,
+            period_ns: period_ns(counts.task),
             runs: counts.runs,
             overruns: counts.overruns,
             missed: counts.missed.iter().sum(),
@@ -143,11 +145,11 @@ impl Status {
                 break;
             };
             for (phase, missed) in PHASES.into_iter().zip(counts.missed) {
-                darma_rtos::copy_latency(index, phase, self.part);
+                copy_histogram(index, Measure::Latency(phase), self.part);
                 let latency = self.part.summary();
                 report::emit(&Event::Task {
                     name: Text::new(counts.task.name),
-                    period_ns: counts.task.period.0,
+                    period_ns: period_ns(counts.task),
                     phase,
                     samples: latency.samples,
                     missed,
@@ -159,12 +161,82 @@ impl Status {
                     max_ns: latency.max_ns,
                 });
             }
+            self.report_response(index, &counts);
         }
     }
 
-    /// Prints the final figures, and that nothing follows.
-    pub(crate) fn report(&mut self, reserved_bytes: u64, reason: &str) {
-        self.report_figures(reserved_bytes);
+    /// Prints what a task did besides its latencies.
+    fn report_response(&mut self, index: usize, counts: &TaskCounts) {
+        let Some(latency) = self.task_entry(index) else {
+            return;
+        };
+        copy_histogram(index, Measure::Response, self.part);
+        let response = self.part.summary();
+        report::emit(&Event::Response {
+            name: Text::new(counts.task.name),
+            activations: counts.activations,
+            runs: counts.runs,
+            budget_overruns: counts.budget_overruns,
+            faults: counts.faults,
+            jitter_ns: latency.max_ns.saturating_sub(latency.min_ns),
+            p50_ns: response.p50_ns,
+            p999_ns: response.p999_ns,
+            max_ns: response.max_ns,
+        });
+    }
+
+    /// Prints the faults of tasks that nobody was told of yet.
+    pub(crate) fn report_faults(&self) {
+        while let Some((fault, lost)) = darma_rtos::faults::take_fault() {
+            if lost > 0 {
+                log::warn!("{lost} faults of tasks before this one were not recorded");
+            }
+            let task = darma_rtos::counts(usize::from(fault.task.0)).map(|counts| counts.task.name);
+            report::emit(&Event::TaskFault {
+                name: Text::new(task.unwrap_or_default()),
+                kind: Text::new(fault.kind.name()),
+                action: Text::new(fault.action.name()),
+                at_ns: self.scale.nanos(fault.at).0,
+                rip: fault.rip,
+                address: fault.address,
+                in_lock: fault.in_lock,
+                count: fault.count,
+                line: Text::new(&fault.words),
+            });
+        }
+    }
+
+    /// Prints how often the GPOS was left, by kind.
+    pub(crate) fn report_exits(&self, paths: &Paths) {
+        let at_ns = self.now_ns();
+        for (kind, count, _) in paths.all().filter(|(_, count, _)| *count > 0) {
+            report::emit(&Event::Exits {
+                kind: Text::new(kind.name()),
+                count,
+                at_ns,
+            });
+        }
+    }
+
+    /// Prints the longest run of each path that has a budget.
+    pub(crate) fn report_paths(&self, paths: &Paths) {
+        for (kind, _, longest) in paths.all().filter(|(_, _, longest)| longest.0 > 0) {
+            let mut name: heapless::String<32> = heapless::String::new();
+            // Every kind's name fits.
+            let _ = write!(name, "emulate-{}", kind.name());
+            report::emit(&Event::Path {
+                name: Text::new(&name),
+                max_ns: self.scale.nanos(longest).0,
+            });
+        }
+        report::emit(&Event::Path {
+            name: Text::new("timer-to-task"),
+            max_ns: self.scale.nanos(darma_rtos::timer_to_task()).0,
+        });
+    }
+
+    /// Prints that nothing follows.
+    pub(crate) fn report_end(&self, reason: &str) {
         report::emit(&Event::End {
             at_ns: self.now_ns(),
             reason: Text::new(reason),
@@ -195,6 +267,14 @@ impl Status {
     /// Nanoseconds since the machine started.
     pub(crate) fn now_ns(&self) -> u64 {
         self.scale.nanos(time::now()).0
+    }
+}
+
+/// A task's period; 0 if it has none.
+fn period_ns(task: &Task) -> u64 {
+    match task.source {
+        Source::Periodic { period, .. } => period.0,
+        Source::Software | Source::Interrupt(_) => 0,
     }
 }
 

@@ -102,14 +102,13 @@ impl View {
             Event::End { reason, .. } => {
                 self.line(Tone::Plain, &format!("the run ends: {reason}"));
             }
-            Event::Task { .. }
-            | Event::IrqOff { .. }
-            | Event::Figures { .. }
-            | Event::Histogram { .. }
-            | Event::WorstSample { .. }
-            | Event::TraceEvents { .. }
-            | Event::TraceName { .. }
-            | Event::Log { .. } => {}
+            Event::TaskFault {
+                name, kind, action, ..
+            } => {
+                self.line(Tone::Bad, &format!("task {name} faulted: {kind}; {action}"));
+            }
+            // Figures, which the report at the end shows.
+            _ => {}
         }
     }
 

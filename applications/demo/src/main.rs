@@ -8,8 +8,8 @@
 
 use darma_abi::units::Nanos;
 use darma_nanokernel::Application;
-use darma_rtos::resource::Resource;
-use darma_rtos::{Ceiling, Context, Priority, Task};
+use darma_rtos::lock::Resource;
+use darma_rtos::{Ceiling, Float, OnFault, Priority, Run, Source, Task};
 
 /// A simulated plant. Positions are in 1/65536 of a unit.
 struct Plant {
@@ -36,25 +36,43 @@ static TASKS: [Task; 2] = [
     Task {
         name: "control-1khz",
         priority: Priority::HIGH,
-        period: Nanos(1_000_000),
+        source: Source::Periodic {
+            period: Nanos(1_000_000),
+            phase: Nanos(0),
+        },
+        deadline: None,
+        budget: None,
+        on_fault: OnFault::Restart,
+        float: Float::Soft,
         body: control,
+        reset: || {},
     },
     Task {
         name: "observer-100hz",
         priority: Priority::MIDDLE,
-        period: Nanos(10_000_000),
+        source: Source::Periodic {
+            period: Nanos(10_000_000),
+            phase: Nanos(0),
+        },
+        deadline: None,
+        budget: None,
+        on_fault: OnFault::Restart,
+        float: Float::Soft,
         body: observe,
+        reset: || {},
     },
 ];
 
 darma_nanokernel::application!(Application {
     name: "demo",
-    tasks: &TASKS
+    tasks: &TASKS,
+    init: || {},
+    monotonic: None,
 });
 
 /// One step of a proportional controller on a plant that loses 1/1024 of its position each step.
-fn control(context: &Context) {
-    PLANT.lock(context, |plant| {
+fn control(_: &Run) {
+    PLANT.lock(|plant| {
         let drive = (SET_POINT - plant.position) / 8;
         plant.position += drive - plant.position / 1024;
         plant.steps += 1;
@@ -62,8 +80,8 @@ fn control(context: &Context) {
 }
 
 /// Keeps the largest deviation from the set point after settling.
-fn observe(context: &Context) {
-    PLANT.lock(context, |plant| {
+fn observe(_: &Run) {
+    PLANT.lock(|plant| {
         if plant.steps > SETTLED {
             let deviation = (SET_POINT - plant.position).abs();
             plant.worst_settled = plant.worst_settled.max(deviation);

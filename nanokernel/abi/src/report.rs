@@ -172,6 +172,64 @@ pub enum Event {
         /// Its name.
         name: Name,
     },
+    /// What a task did, besides its latencies.
+    Response {
+        /// The task.
+        name: Name,
+        /// Releases.
+        activations: u64,
+        /// Activations that came to their end.
+        runs: u64,
+        /// Activations that were stopped because their budget was over.
+        budget_overruns: u64,
+        /// Faults, budget overruns included.
+        faults: u32,
+        /// Greatest less least latency, under all phases.
+        jitter_ns: u64,
+        /// Release to end: median.
+        p50_ns: u64,
+        /// The same: 99.9th percentile.
+        p999_ns: u64,
+        /// The same: greatest.
+        max_ns: u64,
+    },
+    /// A task faulted and was contained.
+    TaskFault {
+        /// The task.
+        name: Name,
+        /// What happened.
+        kind: Name,
+        /// What was done.
+        action: Name,
+        /// When.
+        at_ns: u64,
+        /// The instruction, 0 if it is not known.
+        rip: u64,
+        /// The address that a page fault touched, else 0.
+        address: u64,
+        /// It held a lock.
+        in_lock: bool,
+        /// Faults of this task so far.
+        count: u32,
+        /// What a panic said.
+        line: Line,
+    },
+    /// Exits of the GPOS of one kind since the machine started.
+    Exits {
+        /// Which kind.
+        kind: Name,
+        /// How many.
+        count: u64,
+        /// When they were counted.
+        at_ns: u64,
+    },
+    /// The longest undisturbed run so far of a path that has a budget.
+    Path {
+        /// Its name.
+        name: Name,
+        /// Its longest run.
+        max_ns: u64,
+    },
     /// The longest run so far of a section with interrupts off.
     IrqOff {
         /// Its name.
@@ -307,6 +365,34 @@ mod tests {
                 number: n,
                 name,
             },
+            Event::Response {
+                name,
+                activations: ns,
+                runs: ns,
+                budget_overruns: ns,
+                faults: n,
+                jitter_ns: ns,
+                p50_ns: ns,
+                p999_ns: ns,
+                max_ns: ns,
+            },
+            Event::TaskFault {
+                name,
+                kind: name,
+                action: name,
+                at_ns,
+                rip: ns,
+                address: ns,
+                in_lock: false,
+                count: n,
+                line,
+            },
+            Event::Exits {
+                kind: name,
+                count: ns,
+                at_ns,
+            },
+            Event::Path { name, max_ns: ns },
             Event::IrqOff { section: name, ns },
             Event::Figures {
                 text_bytes: ns,

@@ -1,5 +1,5 @@
-# Host exceptions: all of them are bugs of our own, so each stub gathers the whole state and hands
-# it to Rust, which prints it and stops. NMIs (vector 2) return.
+# Host exceptions: a task's fault or a bug of our own. Each stub gathers the whole state and hands it
+# to Rust, which leaves the task or prints the state and stops. NMIs (vector 2) return.
 
     .macro exception vector, has_error
     .globl host_exception_\vector

@@ -1,8 +1,10 @@
-//! Exceptions in the host. Each is a bug of the image's own, except the NMI, which is counted.
+//! Exceptions in the host: a task's fault or a bug of the image's own, except the NMI.
 //!
-//! The register state is handed to the nanokernel's `darma_host_exception`, which reports and stops.
+//! The register state is handed to the nanokernel's `darma_host_exception`, which contains the task
+//! or reports and stops. Each runs on a stack of its own, so that an overflow of a stack can be told.
 
 use crate::descriptors;
+use crate::stacks::Stack;
 
 core::arch::global_asm!(include_str!("exceptions.S"));
 
@@ -28,6 +30,10 @@ pub struct ExceptionFrame {
     pub ss: u64,
 }
 
+const NMI: u8 = 2;
+const DOUBLE_FAULT: u8 = 8;
+const MACHINE_CHECK: u8 = 18;
+
 unsafe extern "C" {
     static host_exception_stubs: [u64; 32];
 }
@@ -40,7 +46,12 @@ pub unsafe fn install() {
     // SAFETY: the table is read-only data of 32 entries, and each stub restores what it changes.
     unsafe {
         for (vector, stub) in (0u8..32).zip(host_exception_stubs) {
-            descriptors::set_gate(vector, stub);
+            let stack = match vector {
+                NMI => Stack::Nmi,
+                DOUBLE_FAULT | MACHINE_CHECK => Stack::Abort,
+                _ => Stack::Exception,
+            };
+            descriptors::set_gate(vector, stub, Some(stack));
         }
     }
 }

@@ -6,7 +6,7 @@
 //! three instructions by construction (`svm/src/enter.S`) and are not measured. Updates come only from the section itself, which nothing
 //! preempts, so a plain load and store suffice.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use darma_abi::units::Cycles;
 
 /// The named sections.
@@ -35,6 +35,25 @@ pub const SECTIONS: [(Section, &str); 5] = [
 ];
 
 static LONGEST: [AtomicU64; SECTIONS.len()] = [const { AtomicU64::new(0) }; SECTIONS.len()];
+
+static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
+
+/// Counts an interrupt that was taken, modulo 2^32.
+#[inline(always)]
+pub fn count_interrupt() {
+    // Only handlers count, and none of them is interrupted between the two halves by one that does
+    // not leave the count higher: a lost increment cannot hide an interrupt.
+    INTERRUPTS.store(
+        INTERRUPTS.load(Ordering::Relaxed).wrapping_add(1),
+        Ordering::Relaxed,
+    );
+}
+
+/// Interrupts taken so far: unchanged between two moments if nothing came between.
+#[inline(always)]
+pub fn interrupts() -> u32 {
+    INTERRUPTS.load(Ordering::Relaxed)
+}
 
 /// Notes that `section` just lasted from `begin` to now.
 #[inline(always)]

@@ -17,6 +17,7 @@ pub mod paging;
 pub mod pci;
 pub mod port;
 pub mod pvh;
+pub mod stacks;
 pub mod time;
 
 use core::sync::atomic::AtomicU8;

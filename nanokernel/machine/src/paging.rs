@@ -2,10 +2,11 @@
 //!
 //! The boot assembly maps the first 4 GiB, everything readable, writable and executable. Here the
 //! map is extended and tightened: code is not writable, data is not executable, and the page below
-//! the stack is not there, so an overflow stops the machine instead of damaging data. Once the
+//! each stack is not there, so an overflow stops the machine instead of damaging data. Once the
 //! machine has started, the code that only the start needed is taken away as well.
 //! APM2 5.3 for the tables, 5.6.1 for the no-execute bit.
 
+use crate::stacks;
 use core::cell::UnsafeCell;
 use darma_abi::units::HostPhys;
 use x86_64::instructions::tlb;
@@ -73,7 +74,7 @@ pub unsafe fn tighten() -> Result<HostPhys, ImageTooLarge> {
     unsafe { Efer::update(|efer| *efer |= EferFlags::NO_EXECUTE_ENABLE) };
 
     let image_page = |at: u64| match at {
-        at if at == guard => 0,
+        at if at == guard || stacks::is_guard(at) => 0,
         at if at >= start && at < code_end => at | PRESENT,
         at if at >= start && at < data => at | PRESENT | NO_EXECUTE,
         at => at | PRESENT | WRITABLE | NO_EXECUTE,

@@ -1,11 +1,13 @@
 //! The loop that runs the guest, and one step per kind of exit.
 
 use super::{Gpos, Stop};
+use crate::task_log;
 use core::sync::atomic::Ordering;
 use darma_abi::units::GuestPhys;
 use darma_machine::{ATTENTION, time};
 use darma_policy::mmio::{self, Kind, Trapped, Unknown};
 use darma_ras_model::detect::Event;
+use darma_rtos::faults;
 use darma_rtos::timer::{self, Waiter};
 use darma_svm::exit::{Exit, NestedFault};
 use x86_64::instructions::interrupts;
@@ -26,14 +28,21 @@ impl Gpos {
         {
             return stop;
         }
+        self.paths.drop_open();
         loop {
             ATTENTION.store(0, Ordering::Relaxed);
             self.collect();
             if timer::take_expired(Waiter::Monitor) {
                 return Stop::MonitorTimer;
             }
+            if faults::waiting() {
+                return Stop::TaskFault;
+            }
+            task_log::print();
             self.offer_interrupt();
+            self.paths.end(time::now());
             let exit = self.cpu.run();
+            self.paths.begin(&exit, self.cpu.exit_time());
             self.counters.exits += 1;
             // The guest may have moved its CR8; what is emulated next works on the APIC's copy.
             self.apic.set_cr8(self.cpu.task_priority());
@@ -114,6 +123,10 @@ impl Gpos {
             if timer::take_expired(Waiter::Monitor) {
                 return Err(Stop::MonitorTimer);
             }
+            if faults::waiting() {
+                return Err(Stop::TaskFault);
+            }
+            task_log::print();
             interrupts::disable();
             if ATTENTION.load(Ordering::Relaxed) == 0 {
                 // STI takes effect after HLT has begun, so nothing can slip in between.

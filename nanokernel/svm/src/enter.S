@@ -1,13 +1,15 @@
 # Into the guest and out again (APM2 15.5). SysV arguments:
 #   rdi = guest registers (14 quadwords: rbx rcx rdx rbp rsi rdi r8..r15), see GuestRegisters
 #   rsi = physical address of the control block
+#   rdx = physical address of the host's state for VMLOAD
 # Returns eax = 1 if the guest ran, 0 if the attention byte asked for the main loop instead.
 #
-# Interrupts are held back by CLGI for three instructions only: from the last look at the attention
+# Interrupts are held back by CLGI for a few instructions only: from the last look at the attention
 # byte to VMRUN, which opens them again inside the guest, so no interrupt's message to the main loop
-# can be missed; and from #VMEXIT to the STGI right behind it. The guest's registers are loaded
-# before and stored after: a handler that runs in between preserves every register it uses, as any
-# handler does. RFLAGS.IF is 1 throughout: with V_INTR_MASKING it is what lets physical interrupts
+# can be missed; and from #VMEXIT to the STGI behind it. In between, VMLOAD and VMSAVE switch what
+# VMRUN does not, the task register above all: the host's interrupt stacks hang on it (APM2 15.5).
+# The guest's general registers are loaded before and stored after: a handler that runs in between
+# preserves every register it uses, as any handler does. RFLAGS.IF is 1 throughout: with V_INTR_MASKING it is what lets physical interrupts
 # leave the guest.
 
     .globl svm_enter
@@ -19,6 +21,7 @@ svm_enter:
     push    r14
     push    r15
     push    rdi
+    push    rdx
     push    1                           # the answer, unless the attention byte changes it
     mov     rax, rsi
     mov     rbx, [rdi]
@@ -38,11 +41,15 @@ svm_enter:
     clgi
     cmp     byte ptr [rip + darma_attention], 0
     jne     2f
+    vmload  rax
     vmrun   rax
     # Host rax and rsp are back from the save area; every other register is the guest's.
+    vmsave  rax
+    mov     rax, [rsp + 8]
+    vmload  rax
     stgi
 1:  push    rdi
-    mov     rdi, [rsp + 16]
+    mov     rdi, [rsp + 24]
     mov     [rdi], rbx
     mov     [rdi + 8], rcx
     mov     [rdi + 16], rdx
@@ -58,7 +65,7 @@ svm_enter:
     mov     [rdi + 104], r15
     pop     [rdi + 40]
     pop     rax
-    pop     rdi
+    add     rsp, 16
     pop     r15
     pop     r14
     pop     r13

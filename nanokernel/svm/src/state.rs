@@ -136,11 +136,6 @@ impl VirtualCpu {
         self.shadow_at = None;
         self.offered = None;
         self.flush_next = true;
-        // SAFETY: VMLOAD reads FS, GS, TR, LDTR and the SYSCALL MSRs from the control block. The
-        // host uses none of them (invariant NO-SWAPPED-STATE).
-        unsafe {
-            asm!("vmload rax", in("rax") &raw const self.vmcb, options(nostack, preserves_flags))
-        };
         reset_fpu();
     }
 
@@ -241,11 +236,7 @@ impl VirtualCpu {
     }
 
     /// Collects the whole state of the stopped guest.
-    pub fn freeze(&mut self) -> FrozenState {
-        // SAFETY: VMSAVE writes FS, GS, TR, LDTR and the SYSCALL MSRs into this control block.
-        unsafe {
-            asm!("vmsave rax", in("rax") &raw mut self.vmcb, options(nostack, preserves_flags))
-        };
+    pub fn freeze(&self) -> FrozenState {
         let state = &self.vmcb.state;
         let segment = |s: &Segment| SegmentState {
             selector: s.selector,

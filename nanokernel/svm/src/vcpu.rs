@@ -9,6 +9,7 @@ use crate::exit::{Exit, NestedFault, PortAccess};
 use crate::features::Features;
 use crate::permission::{IoMap, MsrMap};
 use crate::vmcb::{Control, Vmcb};
+use core::arch::asm;
 use darma_abi::units::{Cycles, GuestPhys, GuestVirt, HostPhys, Vector};
 #[cfg(doc)]
 use darma_machine::ATTENTION;
@@ -17,7 +18,7 @@ use darma_machine::time;
 core::arch::global_asm!(include_str!("enter.S"));
 
 unsafe extern "C" {
-    fn svm_enter(registers: *mut GuestRegisters, vmcb: u64) -> u32;
+    fn svm_enter(registers: *mut GuestRegisters, vmcb: u64, host_state: u64) -> u32;
 }
 
 const INTERCEPT_INTR: u32 = 1 << 0;
@@ -79,6 +80,7 @@ pub struct VirtualCpu {
     io_map: IoMap,
     msr_map: MsrMap,
     host_save: [u8; 4096],
+    host_state: [u8; 4096],
     pub(crate) registers: GuestRegisters,
     exit_time: Cycles,
     pub(crate) next_rip_reported: bool,
@@ -97,6 +99,7 @@ impl VirtualCpu {
             io_map: IoMap::pass_all(),
             msr_map: MsrMap::intercept_all(),
             host_save: [0; 4096],
+            host_state: [0; 4096],
             registers: GuestRegisters {
                 rbx: 0,
                 rcx: 0,
@@ -119,9 +122,15 @@ impl VirtualCpu {
         self.host_save.as_ptr() as u64
     }
 
-    /// Sets the intercepts and the nested page tables. Every port passes to the machine and every
+    /// Sets the intercepts and the nested page tables, and keeps the host's task register and the
+    /// rest that VMRUN does not switch for every exit to load. Every port passes to the machine and every
     /// MSR exits, until [`Self::intercept_port`] and [`Self::pass_msrs`] say otherwise.
     pub fn set_up(&mut self, features: Features, tables: HostPhys) {
+        // SAFETY: VMSAVE writes the host's own state into a page that is this object's; SVM is on,
+        // or there would be no `features`.
+        unsafe {
+            asm!("vmsave rax", in("rax") &raw mut self.host_state, options(nostack, preserves_flags))
+        };
         self.next_rip_reported = features.next_rip;
         let io_map = (&raw const self.io_map) as u64;
         let msr_map = (&raw const self.msr_map) as u64;
@@ -181,10 +190,11 @@ impl VirtualCpu {
         control.tlb_control = u32::from(self.flush_next);
         control.clean = 0;
         let vmcb = (&raw const self.vmcb) as u64;
+        let host_state = (&raw const self.host_state) as u64;
         // SAFETY: the control block is complete after `set_up` and `reset_to`; nested paging keeps
         // the guest away from all memory of the image (PARTITION); `enter.S` restores every host
-        // register that Rust relies on, and the guest's FPU state is never touched by the image.
-        let entered = unsafe { svm_enter(&raw mut self.registers, vmcb) };
+        // register that Rust relies on, and a task that touches the FPU's state puts it back.
+        let entered = unsafe { svm_enter(&raw mut self.registers, vmcb, host_state) };
         if entered == 0 {
             return Exit::NotEntered;
         }

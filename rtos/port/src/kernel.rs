@@ -1,26 +1,25 @@
-//! The kernel: releases, the timer's handler, the entry and exit of tasks.
+//! The kernel's state, releases, and the timer's handler.
 //!
-//! Life of a periodic task's run: the timer fires (class 0xF) → the release is taken from its grid and
-//! accounted → self-IPI on the task's vector → end of the timer's interrupt → the APIC delivers the
-//! task's vector as soon as its class is the highest → entry section → body, interrupts on →
-//! exit section, where the start and the finish are accounted, so that the accounting does not
-//! stand between the release and the task's first instruction.
+//! Life of a periodic task's activation: the timer fires (class 0xF) → the release is taken from its
+//! grid and accounted → self-IPI on the task's vector → end of the timer's interrupt → the APIC
+//! delivers the task's vector as soon as its class is the highest ([`crate::dispatch`]).
 
 use crate::cell::InterruptCell;
-use crate::task::{Context, Task};
-use crate::timer;
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::dispatch::{Control, Running};
+use crate::faults::{self, Faults};
+use crate::task::{LONGEST_RUN, Source, Task, TaskId};
+use crate::timer::{self, Waiter};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use darma_abi::shared::Phase;
 use darma_abi::units::{Cycles, Vector};
-use darma_histogram::Histogram;
 use darma_machine::descriptors;
 use darma_machine::irq_off::{self, Section};
 use darma_machine::local_apic::LocalApic;
+use darma_machine::stacks::{self, Stack};
 use darma_machine::time;
 use darma_sched::{
     Accounting, Activation, Periodic, Priority, TIMER_VECTOR, TimeScale, TimerQueue,
 };
-use x86_64::instructions::interrupts;
 
 core::arch::global_asm!(include_str!("stubs.S"));
 
@@ -31,24 +30,27 @@ unsafe extern "C" {
 }
 
 /// Most tasks of one application.
-pub(crate) const MAX_TASKS: usize = 16;
-const WAITERS: usize = 2;
-const SLOTS: usize = MAX_TASKS + WAITERS;
-const FIRST_VECTOR: u8 = 0xc0;
-const VECTORS: usize = 48;
-const NO_TASK: u8 = u8::MAX;
+pub const MAX_TASKS: usize = 16;
+const SLOTS: usize = MAX_TASKS + timer::WAITERS;
+/// First vector of the tasks.
+pub(crate) const FIRST_VECTOR: u8 = 0xc0;
+pub(crate) const VECTORS: usize = 48;
 /// The one-shot timer is never set further ahead than this many of its ticks; it then fires early,
 /// finds nothing due, and is set again.
 const LONGEST_WAIT: u64 = 1 << 31;
 
 pub(crate) static KERNEL: InterruptCell<Kernel> = InterruptCell::new(Kernel::new());
 static PHASE: AtomicU32 = AtomicU32::new(0);
+/// Each task's vector: what [`pend`] needs, from any context. Zero: none.
+static VECTOR_OF: [AtomicU8; MAX_TASKS] = [const { AtomicU8::new(0) }; MAX_TASKS];
 
-/// What the RTOS is started with.
+/// What the RTOS is given before the application's init runs.
 #[derive(Clone, Copy, Debug)]
-pub struct Start {
+pub struct SetUp {
     /// The application's tasks, at most [`MAX_TASKS`].
     pub tasks: &'static [Task],
+    /// The task that [`Waiter::Monotonic`]'s expiry releases.
+    pub monotonic: Option<TaskId>,
     /// The time-stamp counter's scale.
     pub scale: TimeScale,
     /// Local APIC timer ticks per TSC cycle, times 2^32.
@@ -57,55 +59,103 @@ pub struct Start {
 
 pub(crate) struct Kernel {
     queue: TimerQueue<SLOTS>,
-    tasks: &'static [Task],
-    releases: [Periodic; MAX_TASKS],
-    accounts: [Accounting; MAX_TASKS],
-    vectors: [u8; MAX_TASKS],
-    task_of_vector: [u8; VECTORS],
-    released: [Cycles; MAX_TASKS],
-    scale: TimeScale,
+    /// What the hardware timer is set for.
+    armed_for: u64,
     apic_per_cycle: u64,
+    /// The class of the running task, from 1; 0 while none runs.
+    pub(crate) top: u8,
+    pub(crate) running: [Running; Priority::COUNT],
+    pub(crate) controls: [Control; VECTORS],
+    releases: [Periodic; MAX_TASKS],
+    pub(crate) accounts: [Accounting; MAX_TASKS],
+    pub(crate) tasks: &'static [Task],
+    pub(crate) scale: TimeScale,
+    pub(crate) faults: Faults,
+    /// When the last interrupt of the timer began, and its number.
+    timer_begin: Cycles,
+    timer_serial: u32,
+    pub(crate) timer_to_task: Cycles,
+    monotonic: Option<TaskId>,
 }
 
 impl Kernel {
     const fn new() -> Self {
         Self {
             queue: TimerQueue::new(),
-            tasks: &[],
-            releases: [Periodic::new(Cycles(u64::MAX), Cycles(1)); MAX_TASKS],
-            accounts: [const { Accounting::new(Cycles(0)) }; MAX_TASKS],
-            vectors: [0; MAX_TASKS],
-            task_of_vector: [NO_TASK; VECTORS],
-            released: [Cycles(0); MAX_TASKS],
-            scale: TimeScale::GIGAHERTZ,
+            armed_for: u64::MAX,
             apic_per_cycle: 1 << 32,
+            top: 0,
+            running: [const { Running::NONE }; Priority::COUNT],
+            controls: [const { Control::VACANT }; VECTORS],
+            releases: [Periodic::new(Cycles(u64::MAX), Cycles(1)); MAX_TASKS],
+            accounts: [const { Accounting::new() }; MAX_TASKS],
+            tasks: &[],
+            scale: TimeScale::GIGAHERTZ,
+            faults: Faults::new(),
+            timer_begin: Cycles(0),
+            timer_serial: 0,
+            timer_to_task: Cycles(0),
+            monotonic: None,
         }
     }
 
-    pub(crate) fn arm_waiter(&mut self, waiter: usize, deadline: Cycles, now: Cycles) {
-        if self.queue.arm(MAX_TASKS + waiter, deadline) {
+    pub(crate) fn arm_waiter(&mut self, waiter: Waiter, deadline: Cycles, now: Cycles) {
+        if self.queue.arm(MAX_TASKS + waiter as usize, deadline) {
             self.set_hardware(now);
         }
     }
 
-    /// Sets the physical timer to the nearest deadline, rounded up so that it is never early.
-    fn set_hardware(&self, now: Cycles) {
-        let Some(next) = self.queue.next() else {
-            return;
-        };
-        let wait = u128::from(next.saturating_since(now).0) * u128::from(self.apic_per_cycle);
+    /// Sets the physical timer to the nearest deadline or end of a budget, rounded up so that it is
+    /// never early.
+    #[inline(always)]
+    pub(crate) fn set_hardware(&mut self, now: Cycles) {
+        let next = self.nearest();
+        self.armed_for = next;
+        let wait = u128::from(next.saturating_sub(now.0)) * u128::from(self.apic_per_cycle);
         #[allow(clippy::cast_possible_truncation, reason = "bounded by LONGEST_WAIT")]
         let ticks = ((wait >> 32) as u64).min(LONGEST_WAIT) as u32 + 1;
         LocalApic::in_handler().start_timer(ticks);
     }
 
+    /// Where the running task's budget ends; never, while none runs.
+    #[inline(always)]
+    pub(crate) fn budget_end(&self) -> u64 {
+        let below = self.top.wrapping_sub(1);
+        self.running
+            .get(usize::from(below))
+            .map_or(u64::MAX, |running| running.budget_end)
+    }
+
+    /// Makes sure that the timer fires when the running task's budget ends.
+    #[inline(always)]
+    pub(crate) fn watch_budget(&mut self, end: u64) {
+        if end < self.armed_for {
+            self.set_hardware(time::now());
+        }
+    }
+
+    /// Sets the timer anew if it is not set for what comes next: the running task has changed.
+    #[inline(always)]
+    pub(crate) fn watch_anew(&mut self) {
+        if self.nearest() != self.armed_for {
+            self.set_hardware(time::now());
+        }
+    }
+
+    /// The nearest deadline or end of the running task's budget.
+    #[inline(always)]
+    fn nearest(&self) -> u64 {
+        let queued = self.queue.next().map_or(u64::MAX, |next| next.0);
+        queued.min(self.budget_end())
+    }
+
+    #[inline(always)]
     fn expire(&mut self, now: Cycles) {
-        let phase = phase();
         while let Some(due) = self.queue.pop_due(now) {
             if due.slot < MAX_TASKS {
-                self.release(due.slot, now, phase);
-            } else {
-                timer::note_expiry(due.slot - MAX_TASKS);
+                self.release(due.slot, now);
+            } else if let Some(task) = timer::note_expiry(due.slot - MAX_TASKS, self.monotonic) {
+                pend(task);
             }
         }
         // A deadline that passed meanwhile is armed one tick ahead: a new interrupt, after the
@@ -113,72 +163,142 @@ impl Kernel {
         self.set_hardware(time::now());
     }
 
-    fn release(&mut self, slot: usize, now: Cycles, phase: Phase) {
-        let (Some(grid), Some(account)) =
-            (self.releases.get_mut(slot), self.accounts.get_mut(slot))
-        else {
+    #[inline(always)]
+    fn release(&mut self, slot: usize, now: Cycles) {
+        let (Some(grid), Some(account), Some(vector)) = (
+            self.releases.get_mut(slot),
+            self.accounts.get_mut(slot),
+            VECTOR_OF.get(slot),
+        ) else {
             return;
         };
         let Some(release) = grid.take(now) else {
             return;
         };
-        self.queue.arm(slot, release.next);
-        if release.skipped > 0 {
-            account.skip(release.skipped, phase);
+        if account.activate(release.at, phase()) == Activation::Pended {
+            LocalApic::in_handler().pend(Vector(vector.load(Ordering::Relaxed)));
         }
-        if account.activate(release.at, phase) == Activation::Pended {
-            self.released[slot] = release.at;
-            LocalApic::in_handler().pend(Vector(self.vectors[slot]));
+        if release.skipped > 0 {
+            account.skip(release.skipped, phase());
+        }
+        self.queue.arm(slot, release.next);
+    }
+
+    /// A task that was the `serial`th interrupt started at `started`: if the timer's was the one
+    /// before, this was the path from the timer to the task.
+    pub(crate) fn note_path(&mut self, serial: u32, started: Cycles) {
+        if serial == self.timer_serial.wrapping_add(1) {
+            let lasted = started.saturating_since(self.timer_begin);
+            self.timer_to_task = self.timer_to_task.max(lasted);
+        }
+    }
+
+    /// Releases the task in `slot` no more.
+    pub(crate) fn stop(&mut self, slot: usize) {
+        self.queue.cancel(slot);
+        let vector = VECTOR_OF
+            .get(slot)
+            .map_or(0, |vector| vector.load(Ordering::Relaxed));
+        if let Some(control) = self
+            .controls
+            .get_mut(usize::from(vector.wrapping_sub(FIRST_VECTOR)))
+        {
+            control.stop();
         }
     }
 }
 
-/// Installs the handlers, places every task's first release one period ahead, and starts the timer.
+/// Installs the handlers and learns the tasks. Nothing is released before [`start`].
 ///
 /// # Safety
 /// Called once, before interrupts are first enabled (BOOT-ONCE), with the local APIC initialised.
 ///
 /// # Panics
 /// With more than [`MAX_TASKS`] tasks or more than 16 of one priority: a wrong application.
-pub unsafe fn start(start: Start) {
-    assert!(start.tasks.len() <= MAX_TASKS, "more than 16 tasks");
-    // SAFETY: BOOT-ONCE, promised by the caller; the stubs restore what they change.
+pub unsafe fn set_up(given: SetUp) {
+    assert!(given.tasks.len() <= MAX_TASKS, "more than 16 tasks");
+    let task_stack = |vector: u8| {
+        let level = usize::from(vector >> 4) - usize::from(FIRST_VECTOR >> 4);
+        stacks::TASKS.get(level).copied()
+    };
+    // SAFETY: BOOT-ONCE, promised by the caller; the stubs restore what they change, and tasks of a
+    // class never nest, so neither do interrupts on its stack.
     unsafe {
-        descriptors::set_gate(TIMER_VECTOR.0, rtos_timer_stub as *const () as u64);
-        descriptors::set_gate(0xff, rtos_spurious_stub as *const () as u64);
-        for (index, stub) in (0u8..).zip(rtos_task_stubs) {
-            descriptors::set_gate(FIRST_VECTOR + index, stub);
+        let timer = Some(Stack::Timer);
+        descriptors::set_gate(TIMER_VECTOR.0, rtos_timer_stub as *const () as u64, timer);
+        descriptors::set_gate(0xff, rtos_spurious_stub as *const () as u64, timer);
+        for (vector, stub) in (FIRST_VECTOR..).zip(rtos_task_stubs) {
+            descriptors::set_gate(vector, stub, task_stack(vector));
         }
     }
     KERNEL.with(|kernel| {
-        kernel.tasks = start.tasks;
-        kernel.scale = start.scale;
-        kernel.apic_per_cycle = start.apic_per_cycle;
-        let now = time::now();
+        kernel.tasks = given.tasks;
+        kernel.scale = given.scale;
+        kernel.apic_per_cycle = given.apic_per_cycle;
+        kernel.monotonic = given.monotonic;
         let mut used = [0u8; Priority::COUNT];
-        for (slot, task) in start.tasks.iter().enumerate() {
+        for (slot, task) in (0u8..).zip(given.tasks) {
             let of_priority = &mut used[usize::from(task.priority.level()) - 1];
             // Of one class the APIC delivers the higher vector first: the table's order decides.
             let vector = task
                 .priority
-                .vector(15 - *of_priority)
+                .vector(15u8.wrapping_sub(*of_priority))
                 .expect("16 tasks of one priority");
             *of_priority += 1;
-            let period = kernel.scale.cycles(task.period);
-            kernel.vectors[slot] = vector.0;
-            #[allow(clippy::cast_possible_truncation, reason = "at most 16 tasks")]
-            {
-                kernel.task_of_vector[usize::from(vector.0 - FIRST_VECTOR)] = slot as u8;
+            VECTOR_OF[usize::from(slot)].store(vector.0, Ordering::Relaxed);
+            let (budget, period) = match task.source {
+                Source::Periodic { period, .. } => (task.budget.unwrap_or(period), Some(period)),
+                _ => (task.budget.unwrap_or(LONGEST_RUN), None),
+            };
+            kernel.controls[usize::from(vector.0 - FIRST_VECTOR)] =
+                Control::new(TaskId(slot), task, kernel.scale.cycles(budget));
+            let deadline = task.deadline.or(period);
+            kernel.accounts[usize::from(slot)]
+                .set_deadline(deadline.map(|deadline| kernel.scale.cycles(deadline)));
+        }
+    });
+}
+
+/// Places every periodic task's first release one period and its phase ahead, and starts the timer.
+pub fn start() {
+    KERNEL.with(|kernel| {
+        let now = time::now();
+        for (slot, task) in kernel.tasks.iter().enumerate() {
+            if let Source::Periodic { period, phase } = task.source {
+                let period = kernel.scale.cycles(period);
+                let first = Cycles(now.0 + period.0 + kernel.scale.cycles(phase).0);
+                kernel.releases[slot] = Periodic::new(first, period);
+                kernel.queue.arm(slot, first);
             }
-            kernel.accounts[slot].set_deadline(period);
-            kernel.releases[slot] = Periodic::new(Cycles(now.0 + period.0), period);
-            kernel.queue.arm(slot, Cycles(now.0 + period.0));
         }
         kernel.set_hardware(now);
     });
 }
 
+/// Makes a task run as soon as nothing of its class or above does. Releases that come before it ran
+/// are one; a task that was stopped ignores it. From any context, interrupts on or off.
+#[inline(always)]
+pub fn pend(task: TaskId) {
+    if let Some(vector) = vector_of(task) {
+        LocalApic::in_handler().pend(vector);
+    }
+}
+
+/// The interrupt vector of a task; `None` if there is no such task.
+#[inline(always)]
+pub fn vector_of(task: TaskId) -> Option<Vector> {
+    let vector = VECTOR_OF.get(usize::from(task.0))?.load(Ordering::Relaxed);
+    (vector != 0).then_some(Vector(vector))
+}
+
+/// The time-stamp counter.
+#[inline(always)]
+pub fn now() -> Cycles {
+    time::now()
+}
+
 /// The phase under which latencies are recorded now.
+#[inline(always)]
 pub fn phase() -> Phase {
     Phase::from_code(PHASE.load(Ordering::Relaxed)).unwrap_or(Phase::Idle)
 }
@@ -193,112 +313,21 @@ pub fn time_scale() -> TimeScale {
     KERNEL.with(|kernel| kernel.scale)
 }
 
-/// The counts of one task.
-#[derive(Clone, Copy, Debug)]
-pub struct TaskCounts {
-    /// The task.
-    pub task: &'static Task,
-    /// How often it ran.
-    pub runs: u64,
-    /// Releases that found the last one unfinished.
-    pub overruns: u64,
-    /// Missed deadlines by phase: idle, loaded, recovery.
-    pub missed: [u64; 3],
-}
-
-/// The phases in the order of [`TaskCounts::missed`].
-pub const PHASES: [Phase; 3] = [Phase::Idle, Phase::Loaded, Phase::Recovery];
-
-/// The counts of task `index`, in the order of declaration; `None` past the last.
-pub fn counts(index: usize) -> Option<TaskCounts> {
-    KERNEL.with(|kernel| {
-        let (task, account) = (kernel.tasks.get(index)?, kernel.accounts.get(index)?);
-        Some(TaskCounts {
-            task,
-            runs: account.runs(),
-            overruns: account.overruns(),
-            missed: PHASES.map(|phase| account.phase(phase).missed),
-        })
-    })
-}
-
-/// Copies a task's latencies under `phase` into `out`; false past the last task.
-///
-/// A histogram is 13 KiB, too much for one section with interrupts off, so it is copied in pieces of
-/// 512 bytes. A sample recorded between two pieces may be in the count and not in a bucket, or the
-/// other way round: one in thousands, in a figure that is out of date at once.
-pub fn copy_latency(index: usize, phase: Phase, out: &mut Histogram) -> bool {
-    const PIECE: usize = 512;
-    let whole = size_of::<Histogram>();
-    for offset in (0..whole).step_by(PIECE) {
-        let copied = KERNEL.with(|kernel| {
-            let account = kernel
-                .accounts
-                .get(index)
-                .filter(|_| index < kernel.tasks.len())?;
-            let from = (&raw const account.phase(phase).latency).cast::<u8>();
-            let to = (&raw mut *out).cast::<u8>();
-            let length = PIECE.min(whole - offset);
-            // SAFETY: both are histograms, plain integers of which any bytes are a value; the piece
-            // lies inside both, and `out` is an exclusive borrow of other memory.
-            unsafe {
-                to.add(offset)
-                    .copy_from_nonoverlapping(from.add(offset), length)
-            };
-            Some(())
-        });
-        if copied.is_none() {
-            return false;
-        }
-    }
-    true
-}
-
 /// The timer's handler. All of it stands between a release and its task's first instruction, so
 /// it does nothing that could be done later.
 #[unsafe(no_mangle)]
 extern "C" fn rtos_timer_interrupt() {
     let begin = time::now();
-    // SAFETY: the stub is behind an interrupt gate: interrupts are off.
-    unsafe { KERNEL.with_interrupts_off(|kernel| kernel.expire(begin)) };
+    irq_off::count_interrupt();
+    // SAFETY: IRQ-OFF: the stub is behind an interrupt gate.
+    let kernel = unsafe { KERNEL.get() };
+    kernel.timer_begin = begin;
+    kernel.timer_serial = irq_off::interrupts();
+    let overrun = begin.0 >= kernel.budget_end();
+    kernel.expire(begin);
     LocalApic::in_handler().end_of_interrupt();
     irq_off::record(Section::Timer, begin);
-}
-
-/// A task's interrupt. What the account needs is noted after the body.
-#[unsafe(no_mangle)]
-extern "C" fn rtos_task_interrupt(number: u32) {
-    let begin = time::now();
-    let find = |kernel: &mut Kernel| {
-        let slot = usize::from(*kernel.task_of_vector.get(number as usize)?);
-        Some((
-            slot,
-            kernel.tasks.get(slot)?.body,
-            *kernel.released.get(slot)?,
-        ))
-    };
-    // SAFETY: the stub is behind an interrupt gate: interrupts are off.
-    let Some((slot, body, released)) = (unsafe { KERNEL.with_interrupts_off(find) }) else {
-        LocalApic::in_handler().end_of_interrupt();
-        return;
-    };
-    let started = time::now();
-    interrupts::enable();
-    body(&Context { released, started });
-    interrupts::disable();
-    let finish = time::now();
-    let phase = phase();
-    // SAFETY: interrupts were switched off three lines above.
-    unsafe {
-        KERNEL.with_interrupts_off(|kernel| {
-            let scale = kernel.scale;
-            if let Some(account) = kernel.accounts.get_mut(slot) {
-                account.start(started, phase, &scale);
-                account.finish(finish, phase, &scale);
-            }
-        });
+    if overrun {
+        faults::over_budget(kernel, begin);
     }
-    LocalApic::in_handler().end_of_interrupt();
-    irq_off::note(Section::TaskEntry, started.saturating_since(begin));
-    irq_off::record(Section::TaskExit, finish);
 }

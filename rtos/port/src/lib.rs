@@ -1,24 +1,31 @@
 //! The RTOS on the local APIC: tasks are interrupts, priorities are APIC priority classes.
 //!
-//! A periodic task's release makes its vector pending by a self-IPI; the APIC delivers it as soon as
-//! nothing of its class or above runs. Tasks run to completion on the one stack of the processor,
-//! nested like the interrupts they are. What a task shares is locked by raising CR8 to the
-//! resource's ceiling (Stack Resource Policy). Decisions are `darma_sched`'s; this crate holds the
-//! stubs, the self-IPI, and the cells that the decisions live in.
+//! A release makes a task's vector pending by a self-IPI or is a device's interrupt itself; the APIC
+//! delivers it as soon as nothing of its class or above runs. Tasks run to completion, each class on a
+//! stack of its own, nested like the interrupts they are. What a task shares is locked by raising CR8
+//! to the resource's ceiling (Stack Resource Policy). Decisions are `darma_sched`'s; this crate
+//! holds the stubs, the self-IPI, the containment, and the cells that the decisions live in.
 //!
 //! Concurrency: one processor. The timer's handler and the entry and exit of every task run with
-//! interrupts off, and nothing else touches the kernel's state except [`timer`], which switches
-//! them off for a counted section.
+//! interrupts off, and nothing else touches the kernel's state except short sections that switch
+//! them off ([`timer::arm`], the figures).
 #![no_std]
 
 mod cell;
+mod dispatch;
+pub mod faults;
+mod figures;
 mod kernel;
-pub mod resource;
+pub mod lock;
 pub mod task;
 pub mod timer;
 
-pub use darma_sched::{Ceiling, Priority};
+pub use darma_sched::faults::OnFault;
+pub use darma_sched::{Ceiling, Priority, TimeScale};
+pub use figures::{Measure, PHASES, TaskCounts, copy_histogram, counts, timer_to_task};
 pub use kernel::{
-    PHASES, Start, TaskCounts, copy_latency, counts, phase, set_phase, start, time_scale,
+    MAX_TASKS, SetUp, now, pend, phase, set_phase, set_up, start, time_scale, vector_of,
 };
-pub use task::{Context, Task};
+pub use lock::lock;
+pub use task::{Float, Line, Run, Source, Task, TaskId};
+pub use timer::Waiter;

@@ -1,8 +1,12 @@
-# Interrupt stubs of the RTOS: the timer's, and one per task vector 0xC0..0xEF. Only the registers
-# that a SysV callee may change are saved; the image has no FPU state. On entry the processor has
-# aligned the stack to 16 and pushed five quadwords, so nine or eleven more keep the calls aligned.
+# Interrupt stubs of the RTOS: the timer's, and one per task vector 0xC0..0xEF. The processor has
+# switched to the stack of the interrupt's class, aligned it to 16 and pushed five quadwords.
+#
+# The timer's stub saves what a SysV callee may change: nine more keep the call aligned. A task's stub saves
+# every register, at a fixed place from the top of the stack, because an activation that faults is
+# abandoned: rtos_leave_task then resumes the interrupted context from there.
 
-    .macro save_registers
+    .globl rtos_timer_stub
+rtos_timer_stub:
     push    rax
     push    rcx
     push    rdx
@@ -13,8 +17,7 @@
     push    r10
     push    r11
     cld
-    .endm
-    .macro restore_registers
+    call    rtos_timer_interrupt
     pop     r11
     pop     r10
     pop     r9
@@ -24,13 +27,6 @@
     pop     rdx
     pop     rcx
     pop     rax
-    .endm
-
-    .globl rtos_timer_stub
-rtos_timer_stub:
-    save_registers
-    call    rtos_timer_interrupt
-    restore_registers
     iretq
 
     .globl rtos_spurious_stub
@@ -39,11 +35,25 @@ rtos_spurious_stub:
 
     .macro task_stub number
 rtos_task_stub_\number:
-    save_registers
+    push    rax
+    push    rcx
+    push    rdx
+    push    rsi
+    push    rdi
+    push    r8
+    push    r9
+    push    r10
+    push    r11
+    push    rbx
+    push    rbp
+    push    r12
+    push    r13
+    push    r14
+    push    r15
     mov     edi, \number
+    cld
     call    rtos_task_interrupt
-    restore_registers
-    iretq
+    jmp     rtos_task_return
     .endm
 
     .altmacro
@@ -59,6 +69,28 @@ rtos_task_stub_\number:
     task_stub_of %i
     .set    i, i + 1
     .endr
+
+# rdi = where the registers that a task's stub saved lie
+    .globl rtos_leave_task
+rtos_leave_task:
+    mov     rsp, rdi
+rtos_task_return:
+    pop     r15
+    pop     r14
+    pop     r13
+    pop     r12
+    pop     rbp
+    pop     rbx
+    pop     r11
+    pop     r10
+    pop     r9
+    pop     r8
+    pop     rdi
+    pop     rsi
+    pop     rdx
+    pop     rcx
+    pop     rax
+    iretq
 
     .section .rodata.rtos_stubs, "a", @progbits
     .align  8

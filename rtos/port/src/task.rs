@@ -1,26 +1,112 @@
 //! What an application declares of a task, and what the task is given when it runs.
 
+use core::cell::Cell;
 use darma_abi::units::{Cycles, Nanos};
 use darma_sched::Priority;
+use darma_sched::faults::OnFault;
 
-/// A periodic task, declared in a static table.
+/// A task, declared in a static table.
 #[derive(Clone, Copy, Debug)]
 pub struct Task {
     /// Its name in reports, at most 24 bytes of it are shown.
     pub name: &'static str,
     /// Static priority.
     pub priority: Priority,
-    /// Distance of two releases; the deadline is the next release.
-    pub period: Nanos,
+    /// What releases it.
+    pub source: Source,
+    /// From the release to where the activation has to be finished; `None`: no deadline.
+    pub deadline: Option<Nanos>,
+    /// Execution time of one activation, preemption excluded, after which the task is stopped.
+    /// `None`: the period, or [`LONGEST_RUN`] where there is none.
+    pub budget: Option<Nanos>,
+    /// What becomes of it after a fault.
+    pub on_fault: OnFault,
+    /// Whether it computes with the FPU.
+    pub float: Float,
     /// What it does. It runs to completion with interrupts on.
-    pub body: fn(&Context),
+    pub body: fn(&Run),
+    /// Puts the task's own state back, before the first activation after a fault.
+    pub reset: fn(),
 }
 
-/// What a running task knows of itself.
-#[derive(Clone, Copy, Debug)]
-pub struct Context {
-    /// The release that this run answers.
-    pub released: Cycles,
+/// The budget of a task without a period that declares none: what runs longer is taken for an
+/// endless loop.
+pub const LONGEST_RUN: Nanos = Nanos(1_000_000_000);
+
+/// What releases a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The timer, on a fixed grid: one period after the start, plus `phase`, and then every `period`.
+    Periodic {
+        /// Distance of two releases.
+        period: Nanos,
+        /// Shift of the whole grid.
+        phase: Nanos,
+    },
+    /// [`crate::pend`].
+    Software,
+    /// A device.
+    Interrupt(Line),
+}
+
+/// Where a device's interrupt comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// A pin of the first I/O APIC.
+    Pin(u8),
+    /// The message-signalled interrupt of the PCI function with these identifiers.
+    Pci {
+        /// PCI vendor identifier.
+        vendor: u16,
+        /// PCI device identifier.
+        device: u16,
+    },
+}
+
+/// Whether a task may touch the FPU's registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Float {
+    /// It does not; nothing is switched.
+    Soft,
+    /// It does: the interrupted context's x87 and SSE state is put aside while it runs.
+    Hard,
+}
+
+/// A task by its place in the application's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TaskId(pub u8);
+
+/// What a running task knows of its activation.
+#[derive(Debug)]
+pub struct Run {
+    pub(crate) task: TaskId,
+    /// What [`Self::answers`] said; until then the kernel knows.
+    pub(crate) released: Cell<Option<Cycles>>,
+    pub(crate) started: Cycles,
+}
+
+impl Run {
+    /// The task that runs.
+    pub fn task(&self) -> TaskId {
+        self.task
+    }
+
+    /// The release that this activation answers: the point on the grid, what [`Self::answers`] said,
+    /// or, where nobody knows better, when the interrupt was taken.
+    pub fn released(&self) -> Cycles {
+        self.released
+            .get()
+            .unwrap_or_else(|| crate::dispatch::release_of(self))
+    }
+
     /// When its first instruction ran.
-    pub started: Cycles,
+    pub fn started(&self) -> Cycles {
+        self.started
+    }
+
+    /// Says which release this activation answers, where the kernel cannot know: when a message was
+    /// sent, or a device raised its interrupt. Latency, response and deadline count from there.
+    pub fn answers(&self, release: Cycles) {
+        self.released.set(Some(release));
+    }
 }

@@ -1,16 +1,17 @@
 //! The one physical timer, shared by the tasks' releases and by others who wait for a time.
 //!
-//! The nearest deadline of all is what the local APIC's timer is set to. An expiry that is no
-//! task's sets its bit in [`take_expired`] and the attention flag, which makes the guest leave and
-//! the main loop look; so it costs the tasks nothing but those few instructions.
+//! The nearest deadline of all is what the local APIC's timer is set to. An expiry that the main
+//! loop waits for sets its bit in [`take_expired`] and the attention flag, which makes the guest
+//! leave and the main loop look; so it costs the tasks nothing but those few instructions.
 
 use crate::kernel::KERNEL;
+use crate::task::TaskId;
 use core::sync::atomic::{AtomicU32, Ordering};
 use darma_abi::units::Cycles;
 use darma_machine::irq_off::{self, Section};
 use darma_machine::time;
 
-/// Timers that are not a task's.
+/// Timers that are not a periodic task's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Waiter {
@@ -18,15 +19,21 @@ pub enum Waiter {
     Gpos = 0,
     /// The RAS monitor.
     Monitor = 1,
+    /// The tasks' own delays: its expiry releases the application's monotonic task.
+    Monotonic = 2,
 }
+
+/// How many there are.
+pub(crate) const WAITERS: usize = 3;
 
 static EXPIRED: AtomicU32 = AtomicU32::new(0);
 
-/// Arms `waiter`'s timer for `deadline`, replacing what it waited for; `None` disarms it.
+/// Arms `waiter`'s timer for `deadline`, replacing what it waited for; `None` disarms it. A deadline
+/// that has passed expires at once.
 pub fn arm(waiter: Waiter, deadline: Option<Cycles>) {
     KERNEL.with(|kernel| {
         let begin = time::now();
-        kernel.arm_waiter(waiter as usize, deadline.unwrap_or(Cycles(u64::MAX)), begin);
+        kernel.arm_waiter(waiter, deadline.unwrap_or(Cycles(u64::MAX)), begin);
         irq_off::record(Section::TimerQueue, begin);
     });
 }
@@ -38,8 +45,13 @@ pub fn take_expired(waiter: Waiter) -> bool {
         && EXPIRED.fetch_and(!bit, Ordering::Relaxed) & bit != 0
 }
 
-/// Called by the timer's handler for each expiry that is no task's.
-pub(crate) fn note_expiry(waiter: usize) {
+/// Called by the timer's handler for each expiry that is no periodic task's. Returns the task that
+/// it releases, if it does.
+pub(crate) fn note_expiry(waiter: usize, monotonic: Option<TaskId>) -> Option<TaskId> {
+    if waiter == Waiter::Monotonic as usize {
+        return monotonic;
+    }
     EXPIRED.fetch_or(1 << waiter, Ordering::Relaxed);
     darma_machine::ATTENTION.store(1, Ordering::Relaxed);
+    None
 }

@@ -4,6 +4,7 @@
 //!            1 activate            2 start              3 finish
 //!   Waiting ───────────► Pending ───────────► Running ───────────► Waiting
 //!              4 activate: overrun ──┘   └── 4 activate: overrun
+//!                                        └── 5 abandon ──► Waiting
 //! ```
 //! 1. The release point is noted; nothing else, because it happens between the timer's interrupt and
 //!    the task's first instruction.
@@ -11,11 +12,13 @@
 //! 3. A finish after the deadline is a miss.
 //! 4. An activation that finds the last one unfinished is an overrun: it is not queued, and since
 //!    its deadline can no longer be met it is a miss as well.
+//! 5. A fault or an exhausted budget ended it.
 //!
 //! Latency is taken in cycles and recorded in nanoseconds, so histograms of machines with different
-//! clocks compare. Every call is O(1). The object is large (three histograms): a static, reached by
+//! clocks compare. Every call is O(1). The object is large (four histograms): a static, reached by
 //! the task itself under its own priority's ceiling.
 
+use crate::faults::FaultKind;
 use crate::time_scale::TimeScale;
 use darma_abi::shared::Phase;
 use darma_abi::units::Cycles;
@@ -47,8 +50,6 @@ pub struct PhaseRecord {
     pub latency: Histogram,
     /// Deadlines missed.
     pub missed: u64,
-    /// Longest time from release to finish, in nanoseconds.
-    pub response_max_ns: u64,
 }
 
 impl PhaseRecord {
@@ -56,7 +57,6 @@ impl PhaseRecord {
         Self {
             latency: Histogram::new(),
             missed: 0,
-            response_max_ns: 0,
         }
     }
 }
@@ -70,28 +70,39 @@ pub struct Accounting {
     activations: u64,
     runs: u64,
     overruns: u64,
+    budget_overruns: u64,
     phases: [PhaseRecord; PHASES],
+    response: Histogram,
+}
+
+impl Default for Accounting {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Accounting {
-    /// An empty account. Each activation's deadline is its release plus `relative_deadline` (for a
-    /// periodic task usually the period). It may be set later by [`Accounting::set_deadline`],
-    /// when the counter's rate is not known at compile time.
-    pub const fn new(relative_deadline: Cycles) -> Self {
+    /// An empty account of a task without a deadline.
+    pub const fn new() -> Self {
         Self {
             state: State::Waiting,
-            relative_deadline: relative_deadline.0,
+            relative_deadline: u64::MAX,
             released: 0,
             activations: 0,
             runs: 0,
             overruns: 0,
+            budget_overruns: 0,
             phases: [PhaseRecord::new(), PhaseRecord::new(), PhaseRecord::new()],
+            response: Histogram::new(),
         }
     }
 
-    /// Sets the distance from release to deadline, from the next finish on.
-    pub const fn set_deadline(&mut self, relative_deadline: Cycles) {
-        self.relative_deadline = relative_deadline.0;
+    /// Sets the distance from release to deadline, from the next finish on; `None`: no deadline.
+    pub const fn set_deadline(&mut self, relative_deadline: Option<Cycles>) {
+        self.relative_deadline = match relative_deadline {
+            Some(distance) => distance.0,
+            None => u64::MAX,
+        };
     }
 
     /// Transitions 1 and 4: the task was released at `at` (the point it should start, not now).
@@ -145,12 +156,36 @@ impl Accounting {
         self.state = State::Waiting;
         let response = now.saturating_since(Cycles(self.released));
         let met = response.0 <= self.relative_deadline;
-        let record = self.phase_mut(phase);
-        record.response_max_ns = record.response_max_ns.max(scale.nanos(response).0);
+        self.response.record(scale.nanos(response).0);
         if !met {
             self.miss(phase, 1);
         }
         met
+    }
+
+    /// Transition 5: the activation was ended by force. It counts as a missed deadline.
+    #[cold]
+    pub fn abandon(&mut self, phase: Phase, fault: FaultKind) {
+        self.state = State::Waiting;
+        self.miss(phase, 1);
+        if fault == FaultKind::Budget {
+            self.budget_overruns = self.budget_overruns.saturating_add(1);
+        }
+    }
+
+    /// The release that the last activation answers.
+    pub const fn released(&self) -> Cycles {
+        Cycles(self.released)
+    }
+
+    /// From release to finish, in nanoseconds, under all phases.
+    pub const fn response(&self) -> &Histogram {
+        &self.response
+    }
+
+    /// Activations that were ended because their budget was over.
+    pub const fn budget_overruns(&self) -> u64 {
+        self.budget_overruns
     }
 
     /// How often the task was released, skipped releases included.
@@ -214,7 +249,9 @@ mod tests {
     const SCALE: TimeScale = TimeScale::GIGAHERTZ;
 
     fn account() -> Box<Accounting> {
-        Box::new(Accounting::new(Cycles(1000)))
+        let mut account = Box::new(Accounting::new());
+        account.set_deadline(Some(Cycles(1000)));
+        account
     }
 
     #[test]
@@ -228,7 +265,7 @@ mod tests {
         assert!(task.finish(Cycles(5900), Phase::Loaded, &SCALE));
         let record = task.phase(Phase::Loaded);
         assert_eq!(record.latency.max_ns(), Some(120));
-        assert_eq!(record.response_max_ns, 900);
+        assert_eq!(task.response().max_ns(), Some(900));
         assert_eq!(
             (
                 task.activations(),
@@ -274,6 +311,23 @@ mod tests {
             task.activate(Cycles(3000), Phase::Recovery),
             Activation::Pended
         );
+    }
+
+    #[test]
+    fn an_abandoned_activation_is_a_miss_and_the_next_one_runs() {
+        let mut task = account();
+        task.activate(Cycles(0), Phase::Idle);
+        task.abandon(Phase::Idle, FaultKind::Budget);
+        assert_eq!((task.missed(), task.budget_overruns()), (1, 1));
+        assert_eq!(task.activate(Cycles(1000), Phase::Idle), Activation::Pended);
+    }
+
+    #[test]
+    fn without_a_deadline_nothing_is_late() {
+        let mut task = Box::new(Accounting::new());
+        task.activate(Cycles(0), Phase::Idle);
+        task.start(Cycles(1), Phase::Idle, &SCALE);
+        assert!(task.finish(Cycles(1 << 60), Phase::Idle, &SCALE));
     }
 
     #[test]

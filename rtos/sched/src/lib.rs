@@ -12,6 +12,7 @@
 //! time-stamp counter.
 
 pub mod accounting;
+pub mod faults;
 pub mod priority;
 pub mod release;
 pub mod time_scale;

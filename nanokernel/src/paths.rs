@@ -1,0 +1,128 @@
+//! How often the GPOS was left, by kind, and how long its emulation takes at most.
+//!
+//! A run is from the moment the host has the processor after an exit to the moment before the guest
+//! is entered again. It is judged only if no interrupt came between: what a task or a handler takes
+//! is theirs. In instruction-counted emulation that makes it a length of code.
+
+use darma_abi::units::Cycles;
+use darma_machine::irq_off;
+use darma_svm::exit::Exit;
+
+/// A kind of exit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum ExitKind {
+    /// A physical interrupt; its path is the way back from a task into the guest.
+    Interrupt,
+    Window,
+    Cpuid,
+    Halt,
+    CacheFlush,
+    Port,
+    ReadMsr,
+    WriteMsr,
+    NestedFault,
+    Exception,
+    Other,
+}
+
+const KINDS: [(ExitKind, &str); 11] = [
+    (ExitKind::Interrupt, "interrupt"),
+    (ExitKind::Window, "interrupt-window"),
+    (ExitKind::Cpuid, "cpuid"),
+    (ExitKind::Halt, "halt"),
+    (ExitKind::CacheFlush, "cache-flush"),
+    (ExitKind::Port, "port"),
+    (ExitKind::ReadMsr, "msr-read"),
+    (ExitKind::WriteMsr, "msr-write"),
+    (ExitKind::NestedFault, "nested-fault"),
+    (ExitKind::Exception, "exception"),
+    (ExitKind::Other, "other"),
+];
+
+impl ExitKind {
+    /// The kind of `exit`; `None` where the guest was not entered.
+    pub(crate) fn of(exit: &Exit) -> Option<Self> {
+        Some(match exit {
+            Exit::NotEntered => return None,
+            Exit::Interrupt | Exit::Nmi => Self::Interrupt,
+            Exit::InterruptWindow => Self::Window,
+            Exit::Cpuid => Self::Cpuid,
+            Exit::Halt => Self::Halt,
+            Exit::CacheFlush => Self::CacheFlush,
+            Exit::Port(_) => Self::Port,
+            Exit::ReadMsr => Self::ReadMsr,
+            Exit::WriteMsr => Self::WriteMsr,
+            Exit::NestedFault(_) => Self::NestedFault,
+            Exit::Exception(_) => Self::Exception,
+            _ => Self::Other,
+        })
+    }
+
+    /// Its published name.
+    pub(crate) fn name(self) -> &'static str {
+        KINDS
+            .iter()
+            .find(|(kind, _)| *kind == self)
+            .map_or("other", |(_, name)| name)
+    }
+}
+
+/// Counts and longest runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Paths {
+    counts: [u64; KINDS.len()],
+    longest: [Cycles; KINDS.len()],
+    open: Option<Open>,
+}
+
+/// An exit whose emulation has begun.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    kind: ExitKind,
+    begin: Cycles,
+    interrupts: u32,
+}
+
+impl Paths {
+    /// The guest was left at `begin`.
+    pub(crate) fn begin(&mut self, exit: &Exit, begin: Cycles) {
+        self.open = ExitKind::of(exit).map(|kind| {
+            self.counts[kind as usize] += 1;
+            Open {
+                kind,
+                begin,
+                interrupts: irq_off::interrupts(),
+            }
+        });
+        // A sleep in HLT is no path.
+        if self.open.is_some_and(|open| open.kind == ExitKind::Halt) {
+            self.open = None;
+        }
+    }
+
+    /// The guest is about to be entered at `now`.
+    pub(crate) fn end(&mut self, now: Cycles) {
+        let Some(open) = self.open.take() else {
+            return;
+        };
+        if irq_off::interrupts() == open.interrupts {
+            let longest = &mut self.longest[open.kind as usize];
+            *longest = (*longest).max(now.saturating_since(open.begin));
+        }
+    }
+
+    /// The loop was left with this exit: what follows is no path of the loop's.
+    pub(crate) fn drop_open(&mut self) {
+        self.open = None;
+    }
+
+    /// Every kind, its count, and its longest undisturbed run.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (ExitKind, u64, Cycles)> + '_ {
+        let figures = self.counts.iter().zip(self.longest.iter());
+        KINDS
+            .iter()
+            .zip(figures)
+            .map(|((kind, _), (count, longest))| (*kind, *count, *longest))
+    }
+}

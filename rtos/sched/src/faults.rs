@@ -1,0 +1,151 @@
+//! What becomes of a task that faulted.
+//!
+//! A fault ends the activation, never the task alone by accident: the declared policy decides, and a
+//! task that faults at every activation is not restarted for ever.
+
+/// Faults in a row, without one activation finished in between, after which a restart is given up.
+pub const FAULTS_IN_A_ROW: u32 = 8;
+
+/// What an application declares to happen after a fault of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFault {
+    /// Its state is put back, and its next release runs it again.
+    Restart,
+    /// It is not released any more; the others go on.
+    Degrade,
+    /// No task of the application is released any more; the GPOS goes on.
+    StopAll,
+}
+
+/// Why an activation was ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// An exception of the processor: its vector (APM2 8.2).
+    Exception(u8),
+    /// A page fault on the guard page below the task's stack.
+    StackOverflow,
+    /// The program's own panic.
+    Panic,
+    /// It ran longer than its budget.
+    Budget,
+}
+
+impl FaultKind {
+    /// What it is called in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exception(0) => "divide-error",
+            Self::Exception(1) => "debug-exception",
+            Self::Exception(3) => "breakpoint",
+            Self::Exception(6) => "invalid-instruction",
+            Self::Exception(7) => "fpu-not-available",
+            Self::Exception(12) => "stack-segment",
+            Self::Exception(13) => "general-protection",
+            Self::Exception(14) => "page-fault",
+            Self::Exception(16) => "x87-exception",
+            Self::Exception(17) => "alignment",
+            Self::Exception(19) => "simd-exception",
+            Self::Exception(_) => "exception",
+            Self::StackOverflow => "stack-overflow",
+            Self::Panic => "panic",
+            Self::Budget => "budget-overrun",
+        }
+    }
+}
+
+/// What is done about a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The task runs again at its next release.
+    Restarted,
+    /// The task is stopped for good, as declared.
+    Stopped,
+    /// The task is stopped for good: it faulted [`FAULTS_IN_A_ROW`] times in a row.
+    GivenUp,
+    /// Every task is stopped for good.
+    AllStopped,
+}
+
+impl Action {
+    /// What it is called in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Restarted => "restarted",
+            Self::Stopped => "stopped",
+            Self::GivenUp => "given-up",
+            Self::AllStopped => "all-stopped",
+        }
+    }
+}
+
+/// A task's record of faults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FaultHistory {
+    faults: u32,
+    in_a_row: u32,
+}
+
+impl FaultHistory {
+    /// No fault yet.
+    pub const fn new() -> Self {
+        Self {
+            faults: 0,
+            in_a_row: 0,
+        }
+    }
+
+    /// Faults since the start.
+    pub const fn faults(&self) -> u32 {
+        self.faults
+    }
+
+    /// An activation was finished.
+    #[inline]
+    pub const fn finished(&mut self) {
+        self.in_a_row = 0;
+    }
+
+    /// An activation faulted: what is to be done.
+    pub const fn faulted(&mut self, declared: OnFault) -> Action {
+        self.faults = self.faults.saturating_add(1);
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        match declared {
+            OnFault::StopAll => Action::AllStopped,
+            OnFault::Degrade => Action::Stopped,
+            OnFault::Restart if self.in_a_row >= FAULTS_IN_A_ROW => Action::GivenUp,
+            OnFault::Restart => Action::Restarted,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_declared_policy_decides() {
+        let mut history = FaultHistory::new();
+        assert_eq!(history.faulted(OnFault::Restart), Action::Restarted);
+        assert_eq!(history.faulted(OnFault::Degrade), Action::Stopped);
+        assert_eq!(history.faulted(OnFault::StopAll), Action::AllStopped);
+        assert_eq!(history.faults(), 3);
+    }
+
+    #[test]
+    fn a_task_that_only_faults_is_given_up() {
+        let mut history = FaultHistory::new();
+        for _ in 1..FAULTS_IN_A_ROW {
+            assert_eq!(history.faulted(OnFault::Restart), Action::Restarted);
+        }
+        assert_eq!(history.faulted(OnFault::Restart), Action::GivenUp);
+    }
+
+    #[test]
+    fn a_finished_activation_begins_the_row_anew() {
+        let mut history = FaultHistory::new();
+        for _ in 0..10 * FAULTS_IN_A_ROW {
+            assert_eq!(history.faulted(OnFault::Restart), Action::Restarted);
+            history.finished();
+        }
+    }
+}
