@@ -22,6 +22,7 @@
 //! | [`recorder`] | how is it recorded from nested interrupts, and kept, without a lock? |
 //! | `activity` | what does the processor do at any moment of a history? |
 //! | [`blame`] | who had the processor while the task waited? |
+//! | [`report`] | how does a report carry the kept histories? |
 //!
 //! Concurrency: one processor. Recording works at every interrupt level, nested in itself at any
 //! instruction; freezing is refused inside itself; reading recognises whatever was overwritten
@@ -34,6 +35,7 @@ mod activity;
 pub mod blame;
 pub mod event;
 pub mod recorder;
+pub mod report;
 
 pub use blame::{Culprit, Names, Segment, What, culprit, segments};
 pub use event::{Event, Kind};

@@ -13,12 +13,14 @@
 //! | [`devices`] | the guest's port, configuration and MSI-X accesses; the devices' own registers |
 //! | [`shared`] | the shared region and its doorbell |
 //! | [`evidence`] | a dead guest's memory, the dump store, the fault store |
+//! | [`latency`] | a trace of what the processor did |
 
 pub mod boot;
 pub mod devices;
 pub mod evidence;
 mod input;
 pub mod interrupts;
+pub mod latency;
 mod machine;
 pub mod processor;
 pub mod shared;
@@ -27,7 +29,7 @@ pub mod shared;
 pub type Exercise = fn(&[u8]);
 
 /// Every exercise under the name of its target and its corpus folder.
-pub const EXERCISES: [(&str, Exercise); 22] = [
+pub const EXERCISES: [(&str, Exercise); 23] = [
     ("ramdisk", boot::ramdisk),
     ("manifest", boot::manifest),
     ("config", boot::config),
@@ -50,4 +52,5 @@ pub const EXERCISES: [(&str, Exercise); 22] = [
     ("printk", evidence::printk),
     ("dump", evidence::dump),
     ("fault_store", evidence::fault_store),
+    ("trace", latency::trace),
 ];
