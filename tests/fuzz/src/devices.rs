@@ -6,8 +6,10 @@ use std::hint::black_box;
 use super::input::Input;
 use super::machine::{AHCI, CARD, CPU, DISK, Machine, NETWORK, World, rules};
 use darma_abi::units::{GuestPhys, Vector};
+use darma_policy::devices::claims::{Claims, FunctionId};
 use darma_policy::devices::enumerate::{ConfigAccess, enumerate};
-use darma_policy::devices::functions::{Bdf, MAX_FUNCTIONS};
+use darma_policy::devices::functions::{Bdf, Functions, MAX_FUNCTIONS};
+use darma_policy::devices::message::HostMessage;
 use darma_policy::devices::msix::{MsixAct, MsixTables};
 use darma_policy::devices::pci_config::{BarMoved, PciConfig, ReadAct, WriteAct};
 use darma_policy::devices::power::{PowerAct, PowerFacts, PowerPorts};
@@ -17,7 +19,7 @@ use darma_policy::interrupts::routes::{FIRST_HOST_VECTOR, LAST_HOST_VECTOR};
 use darma_policy::mmio::Width;
 
 /// Enumeration of up to four functions, 128 bytes of registers each; every bus above 0 shows the
-/// first again. Sizing leaves every register as it was.
+/// first again. Sizing leaves every register as it was; what a task may claim is harmless.
 pub fn pci_enumerate(bytes: &[u8]) {
     let mut functions: Vec<[u32; 32]> = Vec::new();
     let mut input = Input(bytes);
@@ -38,6 +40,32 @@ pub fn pci_enumerate(bytes: &[u8]) {
         }
     }
     let _ = black_box(VirtualPci::place(&found, &rules(), 1 << 20));
+    claim_each(&found);
+}
+
+/// Each function for a task: its message goes to the task alone, its driver gets its memory alone.
+fn claim_each(found: &Functions) {
+    let mut claims = Claims::default();
+    let message = HostMessage::to_task(Vector(0xef), 3).expect("a task's");
+    for function in found {
+        let id = FunctionId {
+            vendor: function.vendor,
+            device: function.device,
+        };
+        let Ok(facts) = claims.function(found, id) else {
+            continue;
+        };
+        black_box(facts.take_over());
+        assert!(!facts.send_to(message).is_empty());
+        for bar in 0..6 {
+            if let Ok(at) = facts.block(bar, 0x100) {
+                let block = Span::new(at.0, 0x100).expect("it does not wrap");
+                assert!(facts.memory().any(|span| span.contains(block)));
+                assert!(!facts.msix_table().is_some_and(|span| span.overlaps(block)));
+            }
+            let _ = black_box(facts.port_range(bar));
+        }
+    }
 }
 
 /// Configuration registers that an input made.

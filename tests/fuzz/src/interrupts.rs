@@ -93,7 +93,10 @@ pub fn io_apic(bytes: &[u8]) {
         }
         black_box((io.read(u32::from(register)), io.read(0x10)));
         for pin in 0..io.pin_count() {
-            let entry = io.program(pin).expect("a pin");
+            let Some(entry) = io.program(pin) else {
+                assert_eq!(pin, 3, "not the GPOS's");
+                continue;
+            };
             assert_eq!(entry.high, u32::from(processor) << 24);
             assert_eq!(entry.low & !HARMLESS, 0);
             if entry.low & MASKED == 0 {
@@ -101,7 +104,6 @@ pub fn io_apic(bytes: &[u8]) {
                 assert!((FIRST_HOST_VECTOR.0..=LAST_HOST_VECTOR.0).contains(&vector));
                 let route = routes.lookup(Vector(vector)).expect("routed");
                 assert_eq!(route.source, Source::Pin(pin));
-                assert_ne!(pin, 3, "not the GPOS's");
             }
         }
     }

@@ -6,8 +6,9 @@
 //! edge-triggered, and this processor. A message that is no plain interrupt to the GPOS's own APIC
 //! is refused and its source stays masked: it could be an NMI, INIT or SMI to the real-time side.
 //!
-//! Invariant: no [`HostMessage`] exists but from [`translate`], whose vector comes from the
-//! allocator and whose address names [`Processor::host_apic`].
+//! Invariant: a [`HostMessage`] is made by [`translate`], whose vector comes from the allocator, or
+//! for a task's own function ([`HostMessage::to_task`]), whose vector is a task's; its address names
+//! the physical APIC.
 
 use darma_abi::units::Vector;
 
@@ -66,6 +67,14 @@ impl HostMessage {
     pub const fn data(self) -> u32 {
         self.data
     }
+
+    /// Fixed delivery, edge-triggered, physical destination (APM2 16.11).
+    pub(super) fn plain(vector: Vector, host_apic: u8) -> Self {
+        Self {
+            address: 0xfee0_0000 | u32::from(host_apic) << 12,
+            data: u32::from(vector.0),
+        }
+    }
 }
 
 /// Why a message is not given to the hardware.
@@ -117,8 +126,5 @@ pub fn translate(
     let host = vectors
         .route(source, Vector(vector))
         .ok_or(Refused::NoVector)?;
-    Ok(HostMessage {
-        address: 0xfee0_0000 | u32::from(processor.host_apic) << 12,
-        data: u32::from(host.0),
-    })
+    Ok(HostMessage::plain(host, processor.host_apic))
 }

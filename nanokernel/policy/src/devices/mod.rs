@@ -6,6 +6,7 @@
 //! - [`message`] and [`msix`]: interrupts by message, translated so that none reaches a vector,
 //!   a processor or a delivery mode that is not the GPOS's;
 //! - [`virtual_pci`]: our own functions, the panic notifier and the shared-memory device;
+//! - [`claims`] and [`task_function`]: functions and pins that the real-time tasks own;
 //! - [`power`]: port writes that would reset or switch off the machine;
 //! - [`ranges`]: the address arithmetic under them.
 //!
@@ -13,6 +14,7 @@
 //! performs. Everything the GPOS writes is an allegation. Concurrency: state of one vCPU, used by
 //! its exit handling only, interrupts on. Specification: PCI Local Bus 3.0, chapter 6.
 
+pub mod claims;
 pub mod ecam;
 pub mod enumerate;
 mod function_view;
@@ -22,6 +24,7 @@ pub mod msix;
 pub mod pci_config;
 pub mod power;
 pub mod ranges;
+pub mod task_function;
 mod virtual_function;
 pub mod virtual_pci;
 

@@ -20,7 +20,8 @@
 //!
 //! Invariants: a physical entry carries fixed delivery, this processor, and a vector that
 //! [`Routes`] gave, or it is masked; a pin in service is masked physically; in service means
-//! remote IRR reads set. Pins that the GPOS does not own are state only and stay masked.
+//! remote IRR reads set. A pin that the GPOS does not own is state only: no [`PinProgram`] is ever
+//! made for it, because its physical entry is its owner's.
 
 use super::routes::{Routes, Source};
 use super::{FIRST_LEGAL_VECTOR, Trigger};
@@ -211,7 +212,7 @@ impl VirtualIoApic {
         self.config.pins
     }
 
-    /// How many times the guest unmasked a pin that had to stay masked. Saturating.
+    /// How many times the guest unmasked a pin that had to stay masked or is not its own. Saturating.
     pub const fn refused(&self) -> u32 {
         self.refused
     }
@@ -251,7 +252,9 @@ impl VirtualIoApic {
             deliver: None,
             program: self.program(pin),
         };
-        let Some(state) = self.pin_mut(pin).filter(|state| state.is_ordinary()) else {
+        let owned = self.is_owned(pin);
+        let asked = |state: &&mut Pin| owned && state.is_ordinary();
+        let Some(state) = self.pin_mut(pin).filter(asked) else {
             return nothing;
         };
         let vector = state.vector();
@@ -289,11 +292,12 @@ impl VirtualIoApic {
         PinSet(ended)
     }
 
-    /// The entry that the hardware must have for `pin` now; `None` if there is no such pin.
+    /// The entry that the hardware must have for `pin` now; `None` if there is no such pin or it is
+    /// not the GPOS's.
     pub fn program(&self, pin: u8) -> Option<PinProgram> {
-        let state = self.pin(pin)?;
+        let state = self.pin(pin).filter(|_| self.is_owned(pin))?;
         let high = u32::from(self.config.processor) << 24;
-        let open = self.is_owned(pin) && state.is_ordinary() && state.host != 0;
+        let open = state.is_ordinary() && state.host != 0;
         let mask = if open && !state.is_masked() && state.serving.is_none() {
             0
         } else {
@@ -349,8 +353,8 @@ impl VirtualIoApic {
             state.serving = None;
         }
         // A masked entry asks for nothing yet, so sources never used take no vector.
-        if owned && !state.is_masked() {
-            let routed = if state.is_ordinary() {
+        if !state.is_masked() {
+            let routed = if owned && state.is_ordinary() {
                 routes
                     .route(Source::Pin(pin), state.vector(), state.trigger())
                     .ok()
@@ -369,7 +373,8 @@ impl VirtualIoApic {
             .map_or(IoApicAct::None, IoApicAct::Program)
     }
 
-    fn is_owned(&self, pin: u8) -> bool {
+    /// Whether the pin is the GPOS's, and not a real-time task's.
+    pub fn is_owned(&self, pin: u8) -> bool {
         self.config.owned.checked_shr(u32::from(pin)).unwrap_or(0) & 1 != 0
     }
 
