@@ -15,10 +15,14 @@ use xtask::kernels::{self, Flavour};
 use xtask::prepare::LinuxFiles;
 use xtask::{fault_module, image, paths, prepare, shim, toolchain};
 
+use crate::golden::Mode;
+
 /// What scenarios boot.
 pub struct Laboratory {
     /// The nanokernel with the demonstration's application.
     pub image: PathBuf,
+    /// What becomes of traces that differ from their golden ones.
+    pub golden: Mode,
     linux: Vec<(Flavour, LinuxFiles)>,
     /// Images of other applications, built when first asked for.
     others: Mutex<BTreeMap<String, PathBuf>>,
@@ -29,7 +33,7 @@ impl Laboratory {
     ///
     /// # Errors
     /// Something is missing and cannot be had, or does not compile.
-    pub fn prepare(flavours: &[Flavour]) -> Result<Self> {
+    pub fn prepare(flavours: &[Flavour], golden: Mode) -> Result<Self> {
         prepare::machine()?;
         let image = build(&Application::package(image::APPLICATION))?;
         let darma = shim::build()?;
@@ -51,6 +55,7 @@ impl Laboratory {
         }
         Ok(Self {
             image,
+            golden,
             linux,
             others: Mutex::default(),
         })

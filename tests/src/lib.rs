@@ -6,10 +6,11 @@
 //! 1. `laboratory`: what every scenario needs, prepared once: the image, kernels, user spaces.
 //! 2. `experiment`, `idle_run`, `transcript`: one machine under Darma, with Linux or a guest of a few
 //!    hundred bytes, and all that it said.
-//! 3. `health`: what a log must not say.
+//! 3. `health`: what a log must not say. `golden`: what a scheduler must do, in which order.
 //! 4. `scenarios`: the claims. `runner`: chooses, runs in parallel, counts.
 
 pub mod experiment;
+pub mod golden;
 pub mod health;
 pub mod idle_run;
 pub mod laboratory;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use darma_tests::golden::Mode;
 use darma_tests::{runner, scenarios};
 
 /// Boots real kernels under Darma in QEMU and asserts what they do.
@@ -17,6 +18,9 @@ struct Cli {
     /// How many machines at once; default: one per processor
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
+    /// Write the golden traces instead of comparing them
+    #[arg(long)]
+    bless: bool,
 }
 
 fn main() -> ExitCode {
@@ -28,8 +32,13 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    let mode = if cli.bless {
+        Mode::Bless
+    } else {
+        Mode::Compare
+    };
     let tally = match runner::choose(all, &cli.only) {
-        Ok(chosen) => runner::run(chosen, cli.jobs),
+        Ok(chosen) => runner::run(chosen, cli.jobs, mode),
         Err(error) => {
             xtask::terminal::error(&format!("{error:#}"));
             return ExitCode::from(2);

@@ -12,6 +12,7 @@ use anyhow::{Result, anyhow, ensure};
 use xtask::kernels::Flavour;
 use xtask::terminal;
 
+use crate::golden::Mode;
 use crate::laboratory::Laboratory;
 use crate::scenarios::Scenario;
 
@@ -45,13 +46,13 @@ pub fn choose(all: Vec<Scenario>, only: &[String]) -> Result<Vec<Scenario>> {
 
 /// Prepares what `chosen` need and runs them.
 #[must_use]
-pub fn run(chosen: Vec<Scenario>, jobs: Option<usize>) -> Tally {
+pub fn run(chosen: Vec<Scenario>, jobs: Option<usize>, golden: Mode) -> Tally {
     let began = Instant::now();
     let flavours: Vec<Flavour> = Flavour::ALL
         .into_iter()
         .filter(|flavour| chosen.iter().any(|one| one.kernels.contains(flavour)))
         .collect();
-    let lab = match Laboratory::prepare(&flavours) {
+    let lab = match Laboratory::prepare(&flavours, golden) {
         Ok(lab) => lab,
         Err(error) => {
             terminal::error(&format!("the scenarios cannot be prepared: {error:#}"));

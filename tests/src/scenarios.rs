@@ -11,6 +11,7 @@ mod idle_guest;
 mod partition;
 mod power_off;
 mod preempt;
+mod thread_metric;
 
 use anyhow::Result;
 use xtask::kernels::Flavour;
@@ -59,6 +60,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(hostile::scenarios());
     all.extend(bad_input::scenarios());
     all.extend(idle_guest::scenarios());
+    all.extend(thread_metric::scenarios());
     all
 }
 

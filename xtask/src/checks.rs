@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 
 use crate::toolchain::{self, TARGET};
-use crate::{image, process, terminal};
+use crate::{image, process, terminal, thread_metric};
 
 /// Whether `check` changes the sources' layout or only judges it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,9 @@ pub enum Format {
     /// Differences are repaired.
     Repair,
 }
+
+/// The packages whose programs become images; with them all that they are made of is checked.
+const IMAGES: [&str; 2] = [image::APPLICATION, thread_metric::APPLICATION];
 
 /// Runs format check, lints for host and bare-metal crates, and the host tests.
 ///
@@ -34,14 +37,8 @@ pub fn run(format: Format) -> Result<()> {
         section(
             "lints, bare metal",
             toolchain::cargo()
-                .args([
-                    "clippy",
-                    "--quiet",
-                    "--package",
-                    image::APPLICATION,
-                    "--target",
-                    TARGET,
-                ])
+                .args(["clippy", "--quiet", "--target", TARGET])
+                .args(IMAGES.iter().flat_map(|name| ["--package", name]))
                 .args(["--", "-D", "warnings"]),
         )?;
     } else {

@@ -11,7 +11,7 @@
 //! 6. `quantity`, `table`, `account`, `figures`, `printout`: what a run reported, as functions of the
 //!    reports; `live_view`: the same while it happens.
 //! 7. `trial`: a scripted run of Linux under the nanokernel.
-//! 8. `checks`, `demo`, `bench`, `run`, `console`: what commands do beyond that.
+//! 8. `checks`, `demo`, `bench`, `thread_metric`, `run`, `console`: what commands do beyond that.
 
 pub mod account;
 pub mod bench;
@@ -42,5 +42,6 @@ pub mod shim;
 pub mod standalone;
 pub mod table;
 pub mod terminal;
+pub mod thread_metric;
 pub mod toolchain;
 pub mod trial;

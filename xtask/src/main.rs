@@ -14,7 +14,7 @@ use xtask::prepare::{self, FaultModule};
 use xtask::qemu::{Backing, Bus, Clock, Disk, Serial};
 use xtask::toolchain::{self, Choice};
 use xtask::trial::{Afterwards, Detail};
-use xtask::{bench, console, demo, image, run, session, standalone, terminal};
+use xtask::{bench, console, demo, image, run, session, standalone, terminal, thread_metric};
 
 #[derive(Parser)]
 #[command(
@@ -67,6 +67,12 @@ enum Command {
     Demo(Demo),
     /// Crash and recover again and again; hold the figures against what is to be reached
     Bench(Bench),
+    /// Measure what the kernel's services cost, in instructions, beside other kernels' published figures
+    ThreadMetric {
+        /// Print JSON instead of the table
+        #[arg(long)]
+        json: bool,
+    },
     /// Join Linux's console of a demonstration that was started with --keep
     Attach,
     /// Run any bzImage under Darma with an interactive console
@@ -86,6 +92,9 @@ struct Test {
     /// How many machines at once; default: one per processor
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
+    /// Write the examples' golden traces instead of comparing them
+    #[arg(long)]
+    bless: bool,
 }
 
 #[derive(Args)]
@@ -217,6 +226,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             detail: detail(options.verbose),
             output: output(options.json),
         }),
+        Command::ThreadMetric { json } => thread_metric::run(json),
         Command::Attach => console::attach("demo"),
         Command::Run(options) => interactive(options),
         Command::Standalone(options) => alone(&options),
@@ -280,6 +290,9 @@ fn test(options: &Test) -> Result<bool> {
     }
     if let Some(jobs) = options.jobs {
         words.extend(["--jobs".into(), jobs.to_string()]);
+    }
+    if options.bless {
+        words.push("--bless".into());
     }
     if options.list {
         words.push("--list".into());
