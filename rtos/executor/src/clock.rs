@@ -77,7 +77,13 @@ impl<P: Port> Clock<P> {
     /// Nanoseconds since the start.
     #[inline]
     pub fn now(&self) -> u64 {
-        let since = P::now().0.wrapping_sub(self.epoch.load(Ordering::Relaxed));
+        self.nanos_at(P::now())
+    }
+
+    /// The time of this clock at a point of the counter.
+    #[inline]
+    fn nanos_at(&self, counter: Cycles) -> u64 {
+        let since = counter.0.wrapping_sub(self.epoch.load(Ordering::Relaxed));
         P::scale().nanos(Cycles(since)).0
     }
 
@@ -122,7 +128,7 @@ impl<P: Port> TimerQueueBackend for Timer<P> {
 
     fn set_compare(instant: u64) {
         let counter = P::now();
-        let left = instant.saturating_sub(P::clock().now());
+        let left = instant.saturating_sub(P::clock().nanos_at(counter));
         let distance = P::scale().cycles(Nanos(left)).0.saturating_add(1);
         P::arm(Some(Cycles(counter.0.wrapping_add(distance))));
     }
