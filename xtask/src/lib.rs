@@ -11,7 +11,8 @@
 //! 6. `quantity`, `table`, `account`, `figures`, `printout`: what a run reported, as functions of the
 //!    reports; `live_view`: the same while it happens.
 //! 7. `trial`: a scripted run of Linux under the nanokernel.
-//! 8. `checks`, `demo`, `bench`, `thread_metric`, `run`, `console`: what commands do beyond that.
+//! 8. `latency_table`: the latency report on the terminal.
+//! 9. `checks`, `demo`, `bench`, `thread_metric`, `run`, `console`: what commands do beyond that.
 
 pub mod account;
 pub mod bench;
@@ -26,6 +27,7 @@ pub mod idle_guest;
 pub mod image;
 pub mod initramfs;
 pub mod kernels;
+pub mod latency_table;
 pub mod live_view;
 pub mod log_compare;
 pub mod modules;
@@ -34,7 +36,8 @@ pub mod prepare;
 pub mod printout;
 pub mod process;
 pub mod qemu;
-pub mod quantity;
+/// Durations and sizes as people read them.
+pub use darma_latency::quantity;
 pub mod ramdisk;
 pub mod run;
 pub mod session;

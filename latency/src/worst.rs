@@ -1,0 +1,245 @@
+//! One of the longest waits: what it went to, piece by piece, and what happened around it.
+//!
+//! The image reports a sample with its events; here the same code that blames in the image cuts the
+//! wait into pieces. All texts are made now, so that a report that is read back explains itself.
+
+use std::collections::BTreeMap;
+
+use darma_abi::units::Cycles;
+use darma_trace::report::named_number;
+use darma_trace::{Event, Kind, Names, What, segments};
+use serde::{Deserialize, Serialize};
+
+use crate::report::Load;
+
+/// A long wait.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worst {
+    /// The task that waited.
+    pub task: String,
+    /// Under which load.
+    pub load: Load,
+    /// When it was due, since the nanokernel started.
+    pub released_at_ns: u64,
+    /// From then to its first instruction.
+    pub latency_ns: u64,
+    /// What stood longest in its way.
+    pub culprit: String,
+    /// How long that was.
+    pub culprit_ns: u64,
+    /// What the wait went to, without gaps.
+    pub spans: Vec<Span>,
+    /// What happened shortly before and during it.
+    pub moments: Vec<Moment>,
+}
+
+/// A piece of the wait.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// Its beginning, since the release.
+    pub from_ns: u64,
+    /// Its end, since the release.
+    pub to_ns: u64,
+    /// What it went to.
+    pub what: String,
+    /// It stood in the way, instead of being a part of every wait.
+    pub in_the_way: bool,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    /// When, since the release; negative before it.
+    pub at_ns: i64,
+    /// What.
+    pub what: String,
+}
+
+/// A sample as the image reports it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// The task's name.
+    pub task: String,
+    /// Its number in the trace.
+    pub task_number: u32,
+    /// Under which load.
+    pub load: Load,
+    /// When it was due.
+    pub released_at_ns: u64,
+    /// From then to its first instruction.
+    pub latency_ns: u64,
+    /// What the image blames.
+    pub culprit: String,
+    /// How long that took.
+    pub culprit_ns: u64,
+}
+
+/// Names of numbers, by the code of the kind that carries them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NameTable(BTreeMap<(u8, u32), String>);
+
+impl NameTable {
+    /// Notes a name.
+    pub fn insert(&mut self, kind: u8, number: u32, name: &str) {
+        self.0.insert((kind, number), name.to_owned());
+    }
+
+    fn of_kind(&self, kind: Kind, number: u32) -> Option<&str> {
+        self.0.get(&(kind.code(), number)).map(String::as_str)
+    }
+}
+
+impl Names for NameTable {
+    fn name(&self, what: What) -> Option<&str> {
+        match what {
+            What::Task(number) | What::Release(number) => self.of_kind(Kind::TaskBegin, number),
+            What::Device(number) => self.of_kind(Kind::DeviceInterrupt, number),
+            What::Section(number) => self.of_kind(Kind::SectionBegin, number),
+            What::Lock(number) => self.of_kind(Kind::Lock, number),
+            What::Emulation(number) => self.of_kind(Kind::EmulateBegin, number),
+            What::Load(number) => self.of_kind(Kind::LoadStep, number),
+            What::Capture(number) => self.of_kind(Kind::CaptureStep, number),
+            _ => None,
+        }
+    }
+}
+
+/// How far before the release a moment is still of interest.
+const BEFORE_NS: u64 = 20_000;
+/// Most moments that are kept; the latest are.
+const MOMENTS: usize = 40;
+
+impl Worst {
+    /// From a sample and its events. Their times are nanoseconds; whatever they are, the pieces sum to
+    /// the wait.
+    #[must_use]
+    pub fn new(sample: Sample, events: &[Event], names: &NameTable) -> Self {
+        let released = sample.released_at_ns;
+        let started = released.saturating_add(sample.latency_ns);
+        let mut spans: Vec<Span> = Vec::new();
+        let (from, to) = (Cycles(released), Cycles(started));
+        segments(events, from, to, sample.task_number, |segment| {
+            let what = segment.what.named(names).to_string();
+            let to_ns = segment.to.0 - released;
+            match spans.last_mut() {
+                Some(last) if last.what == what => last.to_ns = to_ns,
+                _ => spans.push(Span {
+                    from_ns: segment.from.0 - released,
+                    to_ns,
+                    what,
+                    in_the_way: segment.what.stood_in_the_way(),
+                }),
+            }
+        });
+        let near = released.saturating_sub(BEFORE_NS)..=started;
+        let mut moments: Vec<Moment> = events
+            .iter()
+            .filter(|event| near.contains(&event.at.0))
+            .map(|event| Moment {
+                at_ns: since(released, event.at.0),
+                what: said(event, names),
+            })
+            .collect();
+        moments.drain(..moments.len().saturating_sub(MOMENTS));
+        Self {
+            task: sample.task,
+            load: sample.load,
+            released_at_ns: released,
+            latency_ns: sample.latency_ns,
+            culprit: sample.culprit,
+            culprit_ns: sample.culprit_ns,
+            spans,
+            moments,
+        }
+    }
+}
+
+fn since(released: u64, at: u64) -> i64 {
+    let distance = i64::try_from(at.abs_diff(released)).unwrap_or(i64::MAX);
+    if at < released { -distance } else { distance }
+}
+
+/// An event in words.
+fn said(event: &Event, names: &NameTable) -> String {
+    let name = event.kind.name();
+    match named_number(event.kind, event.argument) {
+        Some((_, what)) => match names.name(what) {
+            Some(of) => format!("{name}: {of}"),
+            None => format!("{name}: {}", event.argument),
+        },
+        None if event.kind == Kind::GuestExit => format!("{name}: exit {:#x}", event.argument),
+        None if event.kind == Kind::Mark => format!("{name} {}", event.argument),
+        None => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::{NameTable, Sample, Worst};
+    use darma_abi::codes::Phase;
+    use darma_abi::units::Cycles;
+    use darma_trace::{Event, Kind};
+
+    /// A wait in which another task stood in the way.
+    pub(crate) fn example() -> Worst {
+        let mut names = NameTable::default();
+        names.insert(Kind::TaskBegin.code(), 1, "control-1khz");
+        names.insert(Kind::TaskBegin.code(), 2, "logger");
+        let events = [
+            (9_500, Kind::GuestEnter, 0),
+            (10_040, Kind::GuestExit, 0x60),
+            (10_060, Kind::TimerBegin, 0),
+            (10_160, Kind::Release, 2),
+            (10_230, Kind::Release, 1),
+            (10_290, Kind::TimerEnd, 0),
+            (10_330, Kind::TaskBegin, 2),
+            (10_600, Kind::TaskEnd, 2),
+            (10_680, Kind::TaskBegin, 1),
+            (11_000, Kind::TaskEnd, 1),
+        ];
+        let events = events.map(|(at, kind, argument)| Event {
+            at: Cycles(at),
+            kind,
+            argument,
+        });
+        let sample = Sample {
+            task: "control-1khz".into(),
+            task_number: 1,
+            load: Phase::Loaded,
+            released_at_ns: 10_000,
+            latency_ns: 680,
+            culprit: "task logger".into(),
+            culprit_ns: 270,
+        };
+        Worst::new(sample, &events, &names)
+    }
+
+    #[test]
+    fn the_pieces_sum_to_the_wait_and_bear_names() {
+        let worst = example();
+        let mut at = 0;
+        for span in &worst.spans {
+            assert_eq!(span.from_ns, at);
+            at = span.to_ns;
+        }
+        assert_eq!(at, worst.latency_ns);
+        let ways: Vec<&str> = worst
+            .spans
+            .iter()
+            .filter(|span| span.in_the_way)
+            .map(|span| span.what.as_str())
+            .collect();
+        assert_eq!(ways, ["release of logger", "task logger"]);
+    }
+
+    #[test]
+    fn moments_stand_before_and_in_the_wait_and_none_after_it() {
+        let worst = example();
+        assert_eq!(worst.moments[0].at_ns, -500);
+        assert_eq!(worst.moments[1].what, "guest left: exit 0x60");
+        assert_eq!(
+            worst.moments.last().map(|last| last.what.as_str()),
+            Some("task begins: control-1khz")
+        );
+    }
+}
