@@ -41,6 +41,13 @@ pub enum Error {
         /// Which.
         name: &'static str,
     },
+    /// A program that was timed ended badly.
+    Program {
+        /// Which.
+        path: PathBuf,
+        /// How it ended.
+        status: std::process::ExitStatus,
+    },
     /// What was read from a disk is not what was written there.
     DiskMismatch {
         /// Where, bytes from the start of the device.
@@ -84,6 +91,9 @@ impl fmt::Display for Error {
             ),
             Self::Survived { kind } => write!(f, "{kind}: the kernel is still running"),
             Self::Worker { name } => write!(f, "a {name} process of the load ended with an error"),
+            Self::Program { path, status } => {
+                write!(f, "{} was not timed, it failed: {status}", path.display())
+            }
             Self::DiskMismatch { offset } => {
                 write!(
                     f,

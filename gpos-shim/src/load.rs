@@ -1,16 +1,19 @@
 //! The load under which latencies are taken: message-passing processes (the pattern of hackbench:
-//! socket pairs, small messages, far more runnable processes than processors), disk input and
-//! output past the page cache, and processes that only burn the processor.
+//! socket pairs, small messages, far more runnable processes than processors), the same over the
+//! loopback network, disk input and output past the page cache, storms of page faults, and processes
+//! that only burn the processor.
 //!
 //! Every worker is a process of its own, this program started again with an internal word, and dies with
 //! its parent. At the end of the set time each prints what it has done as one number; the parent
 //! adds the numbers up. Without a set time the load ends when it is killed.
 
 mod disk;
+mod memory;
 mod messages;
 
 use std::fmt;
 use std::io::Read;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -28,6 +31,10 @@ pub use disk::DiskUse;
 pub struct Plan {
     /// Pairs of one sending and one receiving process.
     pub pairs: u32,
+    /// Pairs of the same that talk over the loopback network, which must be up.
+    pub network_pairs: u32,
+    /// Processes that map memory, touch every page of it, and give it back.
+    pub mappers: u32,
     /// Processes that compute.
     pub spinners: u32,
     /// A raw block device to read, and perhaps to overwrite.
@@ -39,8 +46,10 @@ pub struct Plan {
 /// What the load has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Done {
-    /// Messages received.
+    /// Messages received, over sockets and network.
     pub messages: u64,
+    /// Pages mapped, touched and given back.
+    pub pages: u64,
     /// Blocks of 64 KiB moved from or to the disk.
     pub blocks: u64,
     /// Rounds of a spinner, 2^20 steps each.
@@ -51,8 +60,8 @@ impl fmt::Display for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "load: {} messages, {} disk blocks of 64 KiB, {} spin rounds",
-            self.messages, self.blocks, self.rounds
+            "load: {} messages, {} disk blocks of 64 KiB, {} page faults, {} spin rounds",
+            self.messages, self.blocks, self.pages, self.rounds
         )
     }
 }
@@ -64,6 +73,8 @@ pub enum Worker {
     Send,
     /// Receives on standard input, a socket.
     Receive,
+    /// Maps, touches and unmaps memory.
+    Map,
     /// Computes.
     Spin,
     /// Reads the disk that is named next.
@@ -73,9 +84,10 @@ pub enum Worker {
 }
 
 impl Worker {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Send,
         Self::Receive,
+        Self::Map,
         Self::Spin,
         Self::ReadDisk,
         Self::OverwriteDisk,
@@ -85,6 +97,7 @@ impl Worker {
         match self {
             Self::Send => "worker-send",
             Self::Receive => "worker-receive",
+            Self::Map => "worker-map",
             Self::Spin => "worker-spin",
             Self::ReadDisk => "worker-read-disk",
             Self::OverwriteDisk => "worker-overwrite-disk",
@@ -130,6 +143,7 @@ pub fn run(plan: &Plan) -> Result<Done, Error> {
             Ok(count) => match worker {
                 Worker::Send => {}
                 Worker::Receive => done.messages += count,
+                Worker::Map => done.pages += count,
                 Worker::Spin => done.rounds += count,
                 Worker::ReadDisk | Worker::OverwriteDisk => done.blocks += count,
             },
@@ -146,6 +160,14 @@ fn start_all(plan: &Plan, workers: &mut Vec<(Worker, Child)>) -> Result<(), Erro
         start(Worker::Send, Some(sender.into()), plan, workers)?;
         start(Worker::Receive, Some(receiver.into()), plan, workers)?;
     }
+    for _ in 0..plan.network_pairs {
+        let (sender, receiver) = network_pair()?;
+        start(Worker::Send, Some(sender.into()), plan, workers)?;
+        start(Worker::Receive, Some(receiver.into()), plan, workers)?;
+    }
+    for _ in 0..plan.mappers {
+        start(Worker::Map, None, plan, workers)?;
+    }
     for _ in 0..plan.spinners {
         start(Worker::Spin, None, plan, workers)?;
     }
@@ -154,6 +176,18 @@ fn start_all(plan: &Plan, workers: &mut Vec<(Worker, Child)>) -> Result<(), Erro
         Some((_, DiskUse::Read)) => start(Worker::ReadDisk, None, plan, workers),
         Some((_, DiskUse::Overwrite)) => start(Worker::OverwriteDisk, None, plan, workers),
     }
+}
+
+/// Two ends of a connection over the loopback network.
+fn network_pair() -> Result<(TcpStream, TcpStream), Error> {
+    let failed = |act| Error::file(act, "the loopback network (is `lo` up?)");
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed("listen on"))?;
+    let address = listener.local_addr().map_err(failed("listen on"))?;
+    let sender = TcpStream::connect(address).map_err(failed("connect over"))?;
+    let (receiver, _) = listener.accept().map_err(failed("connect over"))?;
+    // Small messages at once, so that each costs its way through the network's code.
+    sender.set_nodelay(true).map_err(failed("set up"))?;
+    Ok((sender, receiver))
 }
 
 fn start(
@@ -210,6 +244,7 @@ pub fn work(worker: Worker, seconds: Option<u64>, device: Option<&PathBuf>) -> R
     match worker {
         Worker::Send => messages::send(until),
         Worker::Receive => messages::receive(),
+        Worker::Map => Ok(memory::storm(until)),
         Worker::Spin => Ok(spin(until)),
         Worker::ReadDisk => disk::run(named()?, DiskUse::Read, until),
         Worker::OverwriteDisk => disk::run(named()?, DiskUse::Overwrite, until),
@@ -238,6 +273,16 @@ mod tests {
             assert_eq!(Worker::from_word(worker.word()), Some(worker));
         }
         assert_eq!(Worker::from_word("status"), None);
+    }
+
+    #[test]
+    fn a_connection_over_the_loopback_network_carries_what_is_sent() {
+        use std::io::Write;
+        let (mut sender, mut receiver) = network_pair().expect("loopback is up");
+        sender.write_all(b"word").expect("connected");
+        let mut word = [0; 4];
+        receiver.read_exact(&mut word).expect("connected");
+        assert_eq!(&word, b"word");
     }
 
     #[test]

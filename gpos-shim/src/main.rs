@@ -19,6 +19,8 @@ darma: see the nanokernel under this Linux, and put it to the test
   darma mark [--if-present] NAME      make a point of this Linux's life known
   darma load [OPTIONS]                load this Linux
       --procs N       pairs of message-passing processes (default 10)
+      --network N     pairs that pass messages over the loopback network (default 0)
+      --memory N      processes that map, touch and unmap memory (default 0)
       --spin N        processes that only compute (default 1)
       --disk DEV      also read this raw block device, past the cache
       --overwrite     ... and write to it: ITS CONTENTS ARE LOST
@@ -27,6 +29,7 @@ darma: see the nanokernel under this Linux, and put it to the test
   darma exercise NAME [--count N]     storm the layer below (needs the test module)
   darma exercise --list
   darma probe ADDRESS                 touch a physical address that Linux does not own
+  darma time PROGRAM [WORDS]          run a program; print how long it took, in ns
   darma tsc                           the processor's time-stamp counter
   darma --help | --version
 
@@ -68,6 +71,7 @@ fn run() -> Result<(), Error> {
                 "crash" => crash(words)?,
                 "exercise" => exercise(words)?,
                 "probe" => probe(words)?,
+                "time" => time(words)?,
                 "tsc" => println!("{}", hardware::time_stamp()),
                 "help" => print!("{HELP}"),
                 other => match Worker::from_word(other) {
@@ -190,6 +194,28 @@ fn probe(mut words: lexopt::Parser) -> Result<(), Error> {
     exercise::probe(u64::from_str_radix(digits, 16).map_err(|_| usage())?)
 }
 
+/// Runs a program with all the words that follow, and prints the time from its start to its end on the
+/// kernel's monotonic clock. The program's own output goes where ours goes.
+fn time(mut words: lexopt::Parser) -> Result<(), Error> {
+    let mut line = words.raw_args()?;
+    let program = line
+        .next()
+        .ok_or_else(|| Error::Usage("time needs a program".into()))?;
+    let mut command = std::process::Command::new(&program);
+    command.args(line);
+    let began = std::time::Instant::now();
+    let status = command.status().map_err(Error::file("run", &program))?;
+    let took = began.elapsed();
+    if !status.success() {
+        return Err(Error::Program {
+            path: program.into(),
+            status,
+        });
+    }
+    println!("{}", took.as_nanos());
+    Ok(())
+}
+
 fn load(words: lexopt::Parser) -> Result<(), Error> {
     let plan = load_plan(words)?;
     println!("{}", load::run(&plan)?);
@@ -206,6 +232,8 @@ fn work(worker: Worker, words: lexopt::Parser) -> Result<(), Error> {
 fn load_plan(mut words: lexopt::Parser) -> Result<Plan, Error> {
     let mut plan = Plan {
         pairs: 10,
+        network_pairs: 0,
+        mappers: 0,
         spinners: 1,
         disk: None,
         seconds: None,
@@ -214,6 +242,8 @@ fn load_plan(mut words: lexopt::Parser) -> Result<Plan, Error> {
     while let Some(word) = words.next()? {
         match word {
             Long("procs") => plan.pairs = words.value()?.parse()?,
+            Long("network") => plan.network_pairs = words.value()?.parse()?,
+            Long("memory") => plan.mappers = words.value()?.parse()?,
             Long("spin") => plan.spinners = words.value()?.parse()?,
             Long("seconds") => plan.seconds = Some(words.value()?.parse()?),
             Long("disk") => plan.disk = Some((words.value()?.into(), what)),

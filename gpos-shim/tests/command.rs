@@ -91,3 +91,27 @@ fn a_disk_too_small_for_the_load_is_refused() {
         "{error}"
     );
 }
+
+#[test]
+fn a_load_of_network_and_memory_ends_in_time_and_counts_both() {
+    let words = "load --procs 0 --spin 0 --network 1 --memory 1 --seconds 1";
+    let words: Vec<&str> = words.split(' ').collect();
+    let load = darma(&words);
+    assert!(load.status.success(), "{}", error_of(&load));
+    let text = String::from_utf8_lossy(&load.stdout).into_owned();
+    assert!(!text.starts_with("load: 0 "), "{text}");
+    assert!(!text.contains(" 0 page faults"), "{text}");
+}
+
+#[test]
+fn a_timed_program_prints_its_time_and_a_failed_one_none() {
+    let timed = darma(&["time", "/bin/sh", "-c", "exit 0"]);
+    assert!(timed.status.success(), "{}", error_of(&timed));
+    let text = String::from_utf8_lossy(&timed.stdout).into_owned();
+    assert!(text.trim().parse::<u64>().is_ok_and(|ns| ns > 0), "{text}");
+
+    let failed = darma(&["time", "/bin/sh", "-c", "exit 3"]);
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(failed.stdout.is_empty());
+    assert!(error_of(&failed).contains('3'), "{}", error_of(&failed));
+}

@@ -149,10 +149,15 @@ pub fn dependencies(package: &str) -> Result<Vec<String>> {
     Ok(parse_dependencies(&text))
 }
 
-/// Reads `apt-cache depends`: `Depends: name`, where `<name>` is virtual and `|Depends` an alternative.
+/// Reads `apt-cache depends`: `Depends: name` or `PreDepends: name`, where `<name>` is virtual and
+/// `|Depends` an alternative.
 fn parse_dependencies(text: &str) -> Vec<String> {
     text.lines()
-        .filter_map(|line| line.trim().strip_prefix("Depends:"))
+        .filter_map(|line| {
+            let line = line.trim();
+            line.strip_prefix("Depends:")
+                .or_else(|| line.strip_prefix("PreDepends:"))
+        })
         .map(str::trim)
         .filter(|name| !name.starts_with('<'))
         .map(|name| name.split(':').next().unwrap_or(name).to_owned())
@@ -291,7 +296,7 @@ mod tests {
 
     #[test]
     fn dependencies_leave_out_virtual_packages_and_other_relations() {
-        let text = "rustc-web\n  Depends: libc6\n  Depends: <libc-dev>\n    libc6-dev\n |Depends: a\n  Recommends: b\n  Depends: perl:any\n";
-        assert_eq!(parse_dependencies(text), ["libc6", "perl"]);
+        let text = "rustc-web\n  PreDepends: libgcc-s1\n  Depends: libc6\n  Depends: <libc-dev>\n    libc6-dev\n |Depends: a\n  Recommends: b\n  Depends: perl:any\n";
+        assert_eq!(parse_dependencies(text), ["libgcc-s1", "libc6", "perl"]);
     }
 }

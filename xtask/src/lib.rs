@@ -27,6 +27,7 @@ pub mod idle_guest;
 pub mod image;
 pub mod initramfs;
 pub mod kernels;
+pub mod latency;
 pub mod latency_table;
 pub mod live_view;
 pub mod log_compare;
@@ -35,6 +36,7 @@ pub mod paths;
 pub mod prepare;
 pub mod printout;
 pub mod process;
+pub mod programs;
 pub mod qemu;
 /// Durations and sizes as people read them.
 pub use darma_latency::quantity;

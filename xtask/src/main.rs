@@ -10,11 +10,14 @@ use xtask::checks::{self, Format};
 use xtask::demo::Output;
 use xtask::image::Application;
 use xtask::kernels::Flavour;
+use xtask::latency::Part;
 use xtask::prepare::{self, FaultModule};
 use xtask::qemu::{Backing, Bus, Clock, Disk, Serial};
 use xtask::toolchain::{self, Choice};
 use xtask::trial::{Afterwards, Detail};
-use xtask::{bench, console, demo, image, run, session, standalone, terminal, thread_metric};
+use xtask::{
+    bench, console, demo, image, latency, run, session, standalone, terminal, thread_metric,
+};
 
 #[derive(Parser)]
 #[command(
@@ -73,6 +76,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Measure latencies side by side: stock Linux, PREEMPT_RT Linux, Darma, Linux under Darma
+    #[command(after_help = "Examples:\n  \
+        cargo xtask latency                        the whole table\n  \
+        cargo xtask latency --only linux-rt        one system\n  \
+        cargo xtask latency --quick                each phase for one second")]
+    Latency(Latency),
     /// Join Linux's console of a demonstration that was started with --keep
     Attach,
     /// Run any bzImage under Darma with an interactive console
@@ -136,6 +145,19 @@ struct Bench {
     /// Show every line of both consoles
     #[arg(long)]
     verbose: bool,
+}
+
+#[derive(Args)]
+struct Latency {
+    /// Only this system, or the overhead table; may be given more than once
+    #[arg(long, value_enum, value_name = "SYSTEM")]
+    only: Vec<Part>,
+    /// Virtual seconds of each measured phase
+    #[arg(long, value_name = "S", default_value_t = 10)]
+    seconds: u32,
+    /// Measure each phase for one second only, with one crash
+    #[arg(long)]
+    quick: bool,
 }
 
 fn crash_kind(name: &str) -> Result<CrashKind, String> {
@@ -227,6 +249,11 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             output: output(options.json),
         }),
         Command::ThreadMetric { json } => thread_metric::run(json),
+        Command::Latency(options) => latency::run(&latency::Options {
+            only: options.only,
+            seconds: if options.quick { 1 } else { options.seconds },
+            crashes: if options.quick { 1 } else { 5 },
+        }),
         Command::Attach => console::attach("demo"),
         Command::Run(options) => interactive(options),
         Command::Standalone(options) => alone(&options),

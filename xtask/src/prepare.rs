@@ -44,6 +44,19 @@ pub fn machine() -> Result<()> {
 /// # Errors
 /// A part cannot be fetched or built.
 pub fn linux(flavour: Flavour, fault: FaultModule) -> Result<LinuxFiles> {
+    linux_with(flavour, fault, "", Vec::new())
+}
+
+/// The same, with more files in it (path inside, mode, file) and `suffix` in its name.
+///
+/// # Errors
+/// A part cannot be fetched or built.
+pub fn linux_with(
+    flavour: Flavour,
+    fault: FaultModule,
+    suffix: &str,
+    files: Vec<(String, u32, PathBuf)>,
+) -> Result<LinuxFiles> {
     let kernel = kernels::ensure(flavour)?;
     let darma = shim::build()?;
     let mut contents = Contents::standard(Some(&darma))?;
@@ -52,6 +65,11 @@ pub fn linux(flavour: Flavour, fault: FaultModule) -> Result<LinuxFiles> {
         contents.extra_modules.push(fault_module::build(&kernel)?);
         name.push_str("-fault");
     }
+    if !suffix.is_empty() {
+        name.push('-');
+        name.push_str(suffix);
+    }
+    contents.files.extend(files);
     let initrd = initramfs::store(&kernel, &contents, &name)?;
     terminal::note(&format!(
         "Linux {}: {}",

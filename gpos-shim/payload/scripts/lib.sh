@@ -71,11 +71,12 @@ find_disk() {
     done
 }
 
-# start_load SECONDS|forever: hackbench-like processes, disk and processor, in the background.
+# start_load SECONDS|forever [OPTIONS]: hackbench-like processes, disk and processor, in the background,
+# and what further options of `darma load` ask for.
 start_load() {
-    set -- "$1" --procs "$(option darma.procs 10)" --spin "$(option darma.spin 1)"
     seconds=$1
     shift
+    set -- --procs "$(option darma.procs 10)" --spin "$(option darma.spin 1)" "$@"
     [ "$seconds" = forever ] || set -- "$@" --seconds "$seconds"
     disk=$(find_disk)
     [ -n "$disk" ] && set -- "$@" --disk "$disk"

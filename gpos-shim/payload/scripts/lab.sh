@@ -1,0 +1,27 @@
+# What the laboratory's scripts share. The programs are Debian's own, below /lab/bin.
+
+# cyclictest_for N: N periods of 1 ms at priority 95, memory locked, nanoseconds. The result is a file.
+cyclictest_for() {
+    /lab/bin/cyclictest -m -p 95 -i 1000 -l "$1" -q -N -h 400000 --json=/tmp/cyclictest.json \
+        > /tmp/cyclictest.text 2>&1 || say "cyclictest failed: $(head -n 1 /tmp/cyclictest.text)"
+}
+
+# print_cyclictest PHASE: each line of the result behind a word that no kernel message begins with.
+print_cyclictest() {
+    sed "s/^/DARMA-CYCLICTEST $1 /" /tmp/cyclictest.json
+    echo "DARMA-CYCLICTEST $1 end"
+    rm -f /tmp/cyclictest.json
+}
+
+# start_whole_load: hackbench, message passing, loopback network, page faults, disk, processor.
+start_whole_load() {
+    (while :; do /lab/bin/hackbench -g 2 -f 10 -l 100 > /dev/null; done) &
+    HACKBENCH=$!
+    start_load forever --network 2 --memory 1
+}
+
+stop_whole_load() {
+    kill "$HACKBENCH" 2>/dev/null
+    killall hackbench 2>/dev/null
+    stop_load
+}
