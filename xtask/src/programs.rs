@@ -4,7 +4,8 @@
 //! looked up in the packages that the program's package depends on: nothing of the host's own libraries
 //! gets in, and of a package like `python3`, on which `rt-tests` depends for its scripts, nothing is fetched.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -65,9 +66,9 @@ pub fn files(programs: &[Program], folder: &str) -> Result<Vec<(String, u32, Pat
         }
         for name in needs.libraries {
             let inside = format!("{}/{name}", LIBRARY_FOLDERS[0]);
-            if !found.contains_key(&inside) {
+            if let Entry::Vacant(place) = found.entry(inside) {
                 let (file, package) = libraries.find(&name, &package)?;
-                found.insert(inside, file.clone());
+                place.insert(file.clone());
                 open.push((file, package));
             }
         }

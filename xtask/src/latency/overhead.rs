@@ -3,13 +3,16 @@
 //! The time is Linux's own monotonic clock, which counts instructions here; the real-time tasks of the
 //! application run meanwhile, so what they take is in the ratio.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use darma_abi::codes::Mark;
+use darma_abi::report;
 
 use super::machine::{Below, Heard, Run};
 use super::payload;
-use crate::image::{self, Image};
+use crate::image::{self, Application, Image};
 use crate::kernels::Flavour;
 use crate::prepare::LinuxFiles;
 use crate::quantity::duration;
@@ -41,13 +44,25 @@ pub struct Work {
     pub alone_ns: u64,
     /// With Darma, ns.
     pub under_darma_ns: u64,
+    /// Exits while it ran under Darma, by kind.
+    pub exits: Exits,
 }
+
+/// Counts by the exits' kind.
+pub type Exits = BTreeMap<String, u64>;
 
 impl Work {
     /// Time with Darma over time without.
     #[must_use]
     pub fn ratio(&self) -> f64 {
         as_float(self.under_darma_ns) / as_float(self.alone_ns)
+    }
+
+    /// So many events in its time under Darma, per second.
+    #[must_use]
+    pub fn per_second(&self, count: u64) -> u64 {
+        let per = u128::from(count) * 1_000_000_000 / u128::from(self.under_darma_ns.max(1));
+        u64::try_from(per).unwrap_or(u64::MAX)
     }
 }
 
@@ -82,7 +97,7 @@ fn as_float(value: u64) -> f64 {
 /// A machine failed, or the two did not do the same works.
 pub fn measure() -> Result<Overhead> {
     let files = payload::prepare(Flavour::Generic)?;
-    let image = image::build(image::APPLICATION, Choice::Auto)?;
+    let image = image::build(&Application::package(image::APPLICATION), Choice::Auto)?;
     let (alone, under) = std::thread::scope(|scope| {
         let alone = scope.spawn(|| perform("overhead-alone", None, &files));
         let under = perform("overhead-darma", Some(&image), &files);
@@ -91,21 +106,34 @@ pub fn measure() -> Result<Overhead> {
     let Ok(alone) = alone else {
         bail!("the machine without Darma: its thread panicked");
     };
-    let (alone, under) = (times(&alone?.console)?, times(&under?.console)?);
+    let under = under?;
+    let exits = exits(&under.reports);
+    let (alone, under) = (times(&alone?.console)?, times(&under.console)?);
     ensure!(
         alone.len() == under.len() && alone.len() >= WORKS,
         "{} works alone, {} under Darma, and at least {WORKS} are to be compared",
         alone.len(),
         under.len()
     );
-    let works = alone.into_iter().zip(under).map(|(alone, under)| {
-        ensure!(alone.0 == under.0, "{} beside {}", alone.0, under.0);
-        Ok(Work {
-            name: alone.0,
-            alone_ns: alone.1,
-            under_darma_ns: under.1,
-        })
-    });
+    ensure!(
+        exits.len() == under.len(),
+        "exits were counted of {} works, and {} ran",
+        exits.len(),
+        under.len()
+    );
+    let works = alone
+        .into_iter()
+        .zip(under)
+        .zip(exits)
+        .map(|((alone, under), exits)| {
+            ensure!(alone.0 == under.0, "{} beside {}", alone.0, under.0);
+            Ok(Work {
+                name: alone.0,
+                alone_ns: alone.1,
+                under_darma_ns: under.1,
+                exits,
+            })
+        });
     Ok(Overhead {
         works: works.collect::<Result<_>>()?,
     })
@@ -129,6 +157,46 @@ fn perform(name: &str, image: Option<&Image>, files: &LinuxFiles) -> Result<Hear
     );
     step.done("measured");
     Ok(heard)
+}
+
+/// The exits of each work: the nanokernel counts from its start, and says so at each mark.
+fn exits(reports: &[report::Event]) -> Vec<Exits> {
+    let mut works: Vec<(Exits, Exits)> = Vec::new();
+    let mut last_mark = None;
+    for event in reports {
+        match event {
+            report::Event::Mark { mark, .. } => {
+                if *mark == Mark::LoadedBegin {
+                    works.push(Default::default());
+                }
+                last_mark = Some(*mark);
+            }
+            report::Event::Exits { kind, count, .. } => {
+                let Some((before, after)) = works.last_mut() else {
+                    continue;
+                };
+                match last_mark {
+                    Some(Mark::LoadedBegin) => before.insert(kind.as_str().into(), *count),
+                    Some(Mark::PhaseEnd) => after.insert(kind.as_str().into(), *count),
+                    _ => None,
+                };
+            }
+            _ => {}
+        }
+    }
+    works
+        .into_iter()
+        .map(|(before, after)| {
+            after
+                .into_iter()
+                .map(|(kind, count)| {
+                    let earlier = before.get(&kind).copied().unwrap_or(0);
+                    (kind, count.saturating_sub(earlier))
+                })
+                .filter(|(_, count)| *count > 0)
+                .collect()
+        })
+        .collect()
 }
 
 /// The works' names and times, from the console.
@@ -172,8 +240,30 @@ pub fn text(overhead: &Overhead) -> String {
         shown(overhead.mean(), MOST_MEAN),
     ]);
     format!(
-        "{}\n{}",
+        "{}\n{}\n{}\n{}",
         table::heading("Time of the same work with and without Darma, its real-time tasks running"),
-        table.text()
+        table.text(),
+        table::heading("Exits per second under Darma, by kind"),
+        exits_table(overhead).text()
     )
+}
+
+/// A line for each work, with a column for all exits and the kinds below it, the most frequent first.
+fn exits_table(overhead: &Overhead) -> Table {
+    let mut table = Table::new(&["program", ">exits/s", "of them"]);
+    for work in &overhead.works {
+        let mut kinds: Vec<(&String, u64)> = work.exits.iter().map(|(k, n)| (k, *n)).collect();
+        kinds.sort_by_key(|(kind, count)| (std::cmp::Reverse(*count), *kind));
+        let all: u64 = work.exits.values().sum();
+        let list: Vec<String> = kinds
+            .into_iter()
+            .map(|(kind, count)| format!("{kind} {}", work.per_second(count)))
+            .collect();
+        table.row([
+            work.name.as_str().into(),
+            work.per_second(all).to_string().into(),
+            list.join(", ").into(),
+        ]);
+    }
+    table
 }

@@ -26,7 +26,7 @@ const PROGRAMS: &[Program] = &[
     program("coreutils", "bin/cat"),
     program("coreutils", "bin/cp"),
     program("coreutils", "bin/dd"),
-    program("coreutils", "bin/mkfifo"),
+    program("coreutils", "usr/bin/mkfifo"),
     program("coreutils", "bin/rm"),
     program("coreutils", "bin/true"),
     program("coreutils", "usr/bin/od"),

@@ -12,7 +12,7 @@ use super::cyclictest;
 use super::machine::{Below, Heard, Run};
 use super::rows::{Row, Situation, Source, Summary, System};
 use super::{Options, payload};
-use crate::image::{self, Image};
+use crate::image::{self, Application, Image};
 use crate::kernels::Flavour;
 use crate::prepare::LinuxFiles;
 use crate::session::Event;
@@ -88,7 +88,10 @@ pub(super) fn measure(options: &Options) -> Result<Measured> {
         }
     }
     let image = if benches.contains(&Bench::Darma) {
-        Some(image::build(image::APPLICATION, Choice::Auto)?)
+        Some(image::build(
+            &Application::package(image::APPLICATION),
+            Choice::Auto,
+        )?)
     } else {
         None
     };
