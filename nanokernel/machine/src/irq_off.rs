@@ -3,8 +3,7 @@
 //! A section is measured by the time-stamp counter from the first instruction that can read it to
 //! the last before interrupts are on again; what lies outside that window is a constant few pushes
 //! and is stated in SPECIFICATION.md. The entry of the guest and its exit hold interrupts back for
-//! three instructions by construction (`svm/src/enter.S`) and are not measured. Updates come only from the section itself, which nothing
-//! preempts, so a plain load and store suffice.
+//! three instructions by construction (`svm/src/enter.S`) and are not measured.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use darma_abi::units::Cycles;
@@ -66,7 +65,8 @@ pub fn record(section: Section, begin: Cycles) {
 pub fn note(section: Section, lasted: Cycles) {
     let longest = &LONGEST[section as usize];
     if lasted.0 > longest.load(Ordering::Relaxed) {
-        longest.store(lasted.0, Ordering::Relaxed);
+        // A maximum in one step: tasks of two classes may note the same section, nested.
+        longest.fetch_max(lasted.0, Ordering::Relaxed);
     }
 }
 

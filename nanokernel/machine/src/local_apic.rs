@@ -32,10 +32,12 @@ static X2APIC: AtomicBool = AtomicBool::new(false);
 
 /// The running processor's local APIC.
 ///
-/// A zero-sized token: it exists only after [`LocalApic::init`], so that nothing touches the
-/// controller before it is set up.
+/// A token that knows how the registers are reached. It exists only after [`LocalApic::init`], so
+/// that nothing touches the controller before it is set up.
 #[derive(Clone, Copy, Debug)]
-pub struct LocalApic(());
+pub struct LocalApic {
+    x2apic: bool,
+}
 
 /// The firmware left the local APIC off or at an address other than the architectural one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +58,7 @@ impl LocalApic {
             return Err(UnusableApic { base_msr: base });
         }
         X2APIC.store(base & (1 << 10) != 0, Ordering::Relaxed);
-        let apic = Self(());
+        let apic = Self::in_handler();
         apic.write(LVT_LINT0, MASKED);
         apic.write(LVT_LINT1, MASKED);
         apic.write(LVT_ERROR, MASKED);
@@ -68,18 +70,16 @@ impl LocalApic {
 
     /// The token again, for an interrupt handler, which can run only after `init`.
     #[inline(always)]
-    pub const fn in_handler() -> Self {
-        Self(())
+    pub fn in_handler() -> Self {
+        Self {
+            x2apic: X2APIC.load(Ordering::Relaxed),
+        }
     }
 
     /// This processor's APIC ID, which is what interrupt messages name as destination.
     pub fn id(&self) -> u32 {
         let id = self.read(ID);
-        if X2APIC.load(Ordering::Relaxed) {
-            id
-        } else {
-            id >> 24
-        }
+        if self.x2apic { id } else { id >> 24 }
     }
 
     /// Ends the highest interrupt in service.
@@ -107,7 +107,7 @@ impl LocalApic {
 
     #[inline(always)]
     fn write(&self, register: u32, value: u32) {
-        if X2APIC.load(Ordering::Relaxed) {
+        if self.x2apic {
             // SAFETY: an architectural APIC register; the nanokernel owns the controller (APIC-OWNER).
             unsafe { Msr::new(0x800 + (register >> 4)).write(u64::from(value)) };
         } else {
@@ -123,7 +123,7 @@ impl LocalApic {
         reason = "these registers have 32 bits"
     )]
     fn read(&self, register: u32) -> u32 {
-        if X2APIC.load(Ordering::Relaxed) {
+        if self.x2apic {
             // SAFETY: as in `write`.
             unsafe { Msr::new(0x800 + (register >> 4)).read() as u32 }
         } else {

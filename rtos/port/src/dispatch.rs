@@ -5,26 +5,32 @@
 //! and the task's first instruction. The vector stays in service while the body runs: the APIC holds
 //! back its class and all below.
 
-use crate::kernel::{KERNEL, phase};
-use crate::task::{Float, Run, Source, Task, TaskId};
+use crate::accounts;
+use crate::kernel::{KERNEL, Kernel, LONGEST_WAIT, PLACES, number_of, phase};
+use crate::task::{Float, Run, Task, TaskId};
+use crate::trace::{self, Ended};
 use core::cell::Cell;
+use core::mem::MaybeUninit;
 use darma_abi::units::Cycles;
 use darma_machine::irq_off::{self, Section};
 use darma_machine::local_apic::{self, LocalApic};
 use darma_machine::stacks;
 use darma_machine::time;
+use darma_sched::{Activation, Periodic};
 use x86_64::instructions::interrupts;
 
 /// What the entry needs to know of the task behind a vector.
 #[derive(Clone, Copy)]
+#[repr(align(64))]
 pub(crate) struct Control {
     /// What runs: the task's body, or what stands in for it after a fault.
     pub(crate) entry: fn(&Run),
     pub(crate) body: fn(&Run),
-    budget: u64,
+    /// In cycles.
+    pub(crate) budget: u64,
     pub(crate) task: TaskId,
-    /// Released by the timer: its release is in its account already.
-    periodic: bool,
+    /// When it is released, if the timer does it.
+    pub(crate) grid: Option<Periodic>,
     #[allow(dead_code, reason = "read by the FPU switch")]
     pub(crate) float: bool,
 }
@@ -33,9 +39,9 @@ impl Control {
     pub(crate) const VACANT: Self = Self {
         entry: nothing,
         body: nothing,
-        budget: u64::MAX,
+        budget: LONGEST_WAIT,
         task: TaskId(u8::MAX),
-        periodic: false,
+        grid: None,
         float: false,
     };
 
@@ -45,7 +51,7 @@ impl Control {
             body: task.body,
             budget: budget.0,
             task: id,
-            periodic: matches!(task.source, Source::Periodic { .. }),
+            grid: None,
             float: task.float == Float::Hard,
         }
     }
@@ -58,6 +64,7 @@ impl Control {
     /// There is no next activation.
     pub(crate) fn stop(&mut self) {
         self.entry = nothing;
+        self.grid = None;
     }
 
     fn is_stopped(&self) -> bool {
@@ -70,30 +77,32 @@ fn nothing(_: &Run) {}
 
 /// Stands in for a task that faulted: its state is put back, by itself and at its own priority.
 fn reset_and_run(run: &Run) {
-    let body = KERNEL.with(|kernel| {
+    let Some(number) = number_of(run.task) else {
+        return;
+    };
+    let found = KERNEL.with(|kernel| {
         let task = kernel.tasks.get(usize::from(run.task.0))?;
-        let control = kernel
-            .controls
-            .iter_mut()
-            .find(|control| control.task == run.task)?;
+        let control = kernel.controls.get(usize::from(number))?;
         Some((task.reset, control.body))
     });
-    if let Some((reset, body)) = body {
-        reset();
-        // Only now: a fault in the reset itself leads here again.
-        KERNEL.with(|kernel| {
-            for control in &mut kernel.controls {
-                if control.task == run.task && !control.is_stopped() {
-                    control.entry = control.body;
-                }
-            }
-        });
-        body(run);
-    }
+    let Some((reset, body)) = found else {
+        return;
+    };
+    reset();
+    // Only now: a fault in the reset itself leads here again.
+    KERNEL.with(|kernel| {
+        if let Some(control) = kernel.controls.get_mut(usize::from(number))
+            && !control.is_stopped()
+        {
+            control.entry = control.body;
+        }
+    });
+    body(run);
 }
 
 /// The activation that runs on a class's stack, if one does.
 #[derive(Clone, Copy)]
+#[repr(align(64))]
 pub(crate) struct Running {
     /// The vector, less the first.
     pub(crate) number: u8,
@@ -102,11 +111,13 @@ pub(crate) struct Running {
     /// CR8 when it began.
     pub(crate) ceiling: u8,
     pub(crate) begin: u64,
-    /// Its number among the interrupts.
-    serial: u32,
     /// Where its budget ends, moved on by every task that preempts it.
     pub(crate) budget_end: u64,
-    /// How often the end of a budget was put off because it came inside a lock.
+    /// When the timer's interrupt began that led straight to it; 0: something else did.
+    timer_begin: u64,
+    /// Its begin is in the trace already.
+    traced: bool,
+    /// How often the end of its budget was put off because it came inside a lock.
     pub(crate) grace: u32,
 }
 
@@ -116,8 +127,9 @@ impl Running {
         previous: 0,
         ceiling: 0,
         begin: 0,
-        serial: 0,
         budget_end: u64::MAX,
+        timer_begin: 0,
+        traced: false,
         grace: 0,
     };
 }
@@ -131,108 +143,155 @@ pub(crate) fn task_stack_top(class: usize) -> Option<u64> {
 
 /// The release that the running activation `run` answers, as far as the kernel knows.
 pub(crate) fn release_of(run: &Run) -> Cycles {
-    KERNEL.with(|kernel| {
-        let slot = usize::from(run.task.0);
-        let control = kernel
-            .controls
-            .iter()
-            .find(|control| control.task == run.task);
-        let periodic = control.is_some_and(|control| control.periodic);
-        let on_grid = kernel.accounts.get(slot).filter(|_| periodic);
-        on_grid.map_or(run.started, |account| account.released())
-    })
+    let on_grid = number_of(run.task).and_then(|number| {
+        KERNEL.with(|kernel| Some(kernel.controls.get(usize::from(number))?.grid?.next()))
+    });
+    on_grid.unwrap_or(run.started)
 }
 
-/// A task's interrupt; `number` is its vector, less the first of the tasks'.
+/// The entry section of the task behind vector number `number`. Fills `run`.
 #[unsafe(no_mangle)]
-extern "C" fn rtos_task_interrupt(number: u32) {
+extern "C" fn rtos_task_enter(number: u32, run: &mut MaybeUninit<Run>) {
     let begin = time::now();
     irq_off::count_interrupt();
-    let class = (number >> 4) as usize;
     // SAFETY: IRQ-OFF: the stub is behind an interrupt gate.
     let kernel = unsafe { KERNEL.get() };
-    let (Some(control), Some(running)) = (
-        kernel.controls.get(number as usize),
-        kernel.running.get_mut(class),
-    ) else {
-        // The stubs number 48 vectors in three classes: not reached.
-        return;
-    };
+    // The stubs number 48 vectors in three classes: the masks change nothing.
+    let number = number as usize & (PLACES - 1);
+    let class = number >> 4;
+    let control = &kernel.controls[number];
+    let running = &mut kernel.running[class];
+    let end = begin.0.wrapping_add(control.budget);
     #[allow(
         clippy::cast_possible_truncation,
         reason = "below 48, and a class below 3"
     )]
-    let (vector, level) = (number as u8, class as u8 + 1);
-    let end = begin.0.saturating_add(control.budget);
-    *running = Running {
-        number: vector,
-        previous: kernel.top,
-        ceiling: local_apic::priority_class(),
-        begin: begin.0,
-        serial: irq_off::interrupts(),
-        budget_end: end,
-        grace: 0,
-    };
+    {
+        running.number = number as u8;
+        running.previous = core::mem::replace(&mut kernel.top, class as u8 + 1);
+    }
+    running.ceiling = local_apic::priority_class();
+    running.begin = begin.0;
+    running.budget_end = end;
+    running.timer_begin = core::mem::take(&mut kernel.timer_begin);
     let (entry, task) = (control.entry, control.task);
-    kernel.top = level;
-    kernel.watch_budget(end);
-    let started = time::now();
-    let run = Run {
+    kernel.watch(end);
+    run.write(Run {
+        entry,
         task,
         released: Cell::new(None),
-        started,
-    };
-    interrupts::enable();
-    entry(&run);
-    interrupts::disable();
-    let finish = time::now();
-    leave(number as usize, class, &run, finish);
-    irq_off::note(Section::TaskEntry, started.saturating_since(begin));
-    irq_off::record(Section::TaskExit, finish);
+        started: time::now(),
+    });
 }
 
-/// The exit section: accounts, and hands the class's stack back.
-fn leave(number: usize, class: usize, run: &Run, finish: Cycles) {
+/// The body, interrupts on.
+#[unsafe(no_mangle)]
+extern "C" fn rtos_task_body(run: &Run) {
+    (run.entry)(run);
+}
+
+/// After the body, interrupts on.
+#[unsafe(no_mangle)]
+extern "C" fn rtos_task_exit(number: u32, run: &Run) {
+    // The vector is in service still: nothing of this class or below comes in between.
+    let finished = time::now();
+    let number = number as usize & (PLACES - 1);
+    let class = number >> 4;
+    let ended = KERNEL.with(|kernel| kernel.ended(number, class, run, finished));
+    if let Some(ended) = ended {
+        let phase = phase();
+        accounts::ran(&ended, phase);
+        trace::activation(&ended, phase);
+    }
+    interrupts::disable();
+    leave(number, class);
+}
+
+const _: () = assert!(size_of::<Run>() <= 48 && align_of::<Run>() <= 16);
+
+/// The exit section: queues the next release and hands the class's stack back.
+fn leave(number: usize, class: usize) {
+    let begin = time::now();
     // SAFETY: IRQ-OFF: switched off by the caller, whose own borrow ended before the body.
     let kernel = unsafe { KERNEL.get() };
-    let Some(control) = kernel.controls.get(number).copied() else {
-        return;
-    };
-    let phase = phase();
-    let Some(running) = kernel.running.get(class).copied() else {
-        return;
-    };
-    kernel.note_path(running.serial, run.started);
-    let slot = usize::from(run.task.0);
-    kernel.faults.finished(slot);
-    if let Some(account) = kernel
-        .accounts
-        .get_mut(slot)
-        .filter(|_| !control.is_stopped())
-    {
-        if !control.periodic {
-            account.activate(run.released.get().unwrap_or(Cycles(running.begin)), phase);
-        }
-        account.start(run.started, phase, &kernel.scale);
-        account.finish(finish, phase, &kernel.scale);
-    }
-    kernel.return_from(class, finish);
+    kernel.return_from(number, class, begin);
     LocalApic::in_handler().end_of_interrupt();
+    irq_off::record(Section::TaskExit, begin);
 }
 
-impl crate::kernel::Kernel {
-    /// The activation on the stack of `class` is over at `finish`: the one below goes on, and what
-    /// it was held up is not its own time.
-    pub(crate) fn return_from(&mut self, class: usize, finish: Cycles) {
-        let Some(ended) = self.running.get(class).copied() else {
+impl Kernel {
+    /// What is to be accounted of an activation that came to its end; nothing of a stopped task's.
+    /// Its budget is not watched any more.
+    fn ended(&mut self, number: usize, class: usize, run: &Run, finished: Cycles) -> Option<Ended> {
+        self.watched = u64::MAX;
+        let running = *self.running.get(class)?;
+        let control = self
+            .controls
+            .get(number)
+            .filter(|found| !found.is_stopped())?;
+        let released = match (&control.grid, run.released.get()) {
+            (_, Some(said)) => said,
+            (Some(grid), None) => grid.next(),
+            (None, None) => Cycles(running.begin),
+        };
+        self.faults.finished(usize::from(run.task.0));
+        if running.timer_begin != 0 {
+            let path = Cycles(run.started.0.saturating_sub(running.timer_begin));
+            self.timer_to_task = self.timer_to_task.max(path);
+        }
+        let below = usize::from(running.previous).wrapping_sub(1);
+        let preempted = self.running.get_mut(below).and_then(|below| {
+            let new = !core::mem::replace(&mut below.traced, true);
+            let task = self.controls.get(usize::from(below.number))?.task;
+            new.then_some((task.0, Cycles(below.begin)))
+        });
+        Some(Ended {
+            task: run.task.0,
+            level: u8::try_from(class).unwrap_or(0) + 1,
+            by_timer: control.grid.is_some(),
+            entered: Cycles(running.begin),
+            timer_begin: Cycles(running.timer_begin),
+            preempted,
+            recorded: running.traced,
+            times: Activation {
+                released,
+                started: run.started,
+                finished,
+            },
+        })
+    }
+
+    /// The activation on the stack of `class` is over at `now`: its next release is queued, the one
+    /// below goes on, and what that one was held up is not its own time.
+    #[inline(always)]
+    pub(crate) fn return_from(&mut self, number: usize, class: usize, now: Cycles) {
+        if let Some((_, skipped)) = self.queue_next(number, now)
+            && skipped > 0
+        {
+            self.overran(number, skipped);
+        }
+        let Some(ended) = self.running.get_mut(class) else {
             return;
         };
-        self.top = ended.previous;
-        let below = usize::from(ended.previous).wrapping_sub(1);
-        if let Some(below) = self.running.get_mut(below) {
-            let held_up = finish.0.saturating_sub(ended.begin);
-            below.budget_end = below.budget_end.saturating_add(held_up);
-        }
+        ended.grace = 0;
+        ended.traced = false;
+        self.timer_begin = 0;
+        let (previous, held_up) = (ended.previous, now.0.saturating_sub(ended.begin));
+        self.top = previous;
+        self.watched = match self.running.get_mut(usize::from(previous).wrapping_sub(1)) {
+            Some(below) => {
+                below.budget_end = below.budget_end.saturating_add(held_up);
+                below.budget_end
+            }
+            None => u64::MAX,
+        };
         self.watch_anew();
+    }
+
+    #[cold]
+    fn overran(&mut self, number: usize, releases: u64) {
+        if let Some(control) = self.controls.get(number) {
+            accounts::skipped(control.task, releases, phase());
+        }
     }
 }

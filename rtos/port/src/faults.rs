@@ -16,9 +16,11 @@
 //! What a task was doing to shared data when a fault hit it inside a lock stays as it was; the fault's
 //! record says `in_lock`, as Rust's own mutexes would say *poisoned*.
 
+use crate::accounts;
 use crate::dispatch::task_stack_top;
-use crate::kernel::{KERNEL, Kernel, phase};
+use crate::kernel::{KERNEL, Kernel, VECTORS, phase};
 use crate::task::TaskId;
+use crate::trace::{self, Kind};
 use core::sync::atomic::{AtomicBool, Ordering};
 use darma_abi::units::Cycles;
 use darma_machine::local_apic::{self, LocalApic};
@@ -208,7 +210,7 @@ pub(crate) fn over_budget(kernel: &mut Kernel, now: Cycles) {
     {
         running.grace += 1;
         running.budget_end = again;
-        kernel.watch_budget(again);
+        kernel.watch(again);
         return;
     }
     let cause = Cause {
@@ -260,20 +262,19 @@ fn abandon(kernel: &mut Kernel, class: usize, cause: Cause, now: Cycles) {
         kernel.faults.lost = kernel.faults.lost.saturating_add(1);
     }
     WAITING.store(true, Ordering::Relaxed);
-    if let Some(account) = kernel.accounts.get_mut(slot) {
-        account.abandon(phase(), cause.kind);
-    }
+    accounts::abandoned(control.task, phase(), cause.kind);
+    trace::record(now, Kind::TaskFault, u32::from(control.task.0));
     match action {
         Action::Restarted => {
             if let Some(control) = kernel.controls.get_mut(usize::from(running.number)) {
                 control.restart();
             }
         }
-        Action::Stopped | Action::GivenUp => kernel.stop(slot),
-        Action::AllStopped => (0..kernel.tasks.len()).for_each(|slot| kernel.stop(slot)),
+        Action::Stopped | Action::GivenUp => kernel.stop(usize::from(running.number)),
+        Action::AllStopped => (0..VECTORS).for_each(|number| kernel.stop(number)),
     }
     ATTENTION.store(1, Ordering::Relaxed);
-    kernel.return_from(class, now);
+    kernel.return_from(usize::from(running.number), class, now);
     local_apic::set_priority_class(running.ceiling);
     LocalApic::in_handler().end_of_interrupt();
     // SAFETY: TASK-STACK: the class's stack holds this activation alone, so at its top stand the

@@ -1,5 +1,6 @@
 //! What the kernel counted, for reports.
 
+use crate::accounts;
 use crate::faults;
 use crate::kernel::KERNEL;
 use crate::task::Task;
@@ -41,8 +42,8 @@ pub enum Measure {
 /// The counts of task `index`, in the order of declaration; `None` past the last.
 pub fn counts(index: usize) -> Option<TaskCounts> {
     KERNEL.with(|kernel| {
-        let (task, account) = (kernel.tasks.get(index)?, kernel.accounts.get(index)?);
-        Some(TaskCounts {
+        let task = kernel.tasks.get(index)?;
+        accounts::with(index, |account| TaskCounts {
             task,
             activations: account.activations(),
             runs: account.runs(),
@@ -64,15 +65,14 @@ pub fn copy_histogram(index: usize, measure: Measure, out: &mut Histogram) -> bo
     let whole = size_of::<Histogram>();
     for offset in (0..whole).step_by(PIECE) {
         let copied = KERNEL.with(|kernel| {
-            let account = kernel
-                .accounts
-                .get(index)
-                .filter(|_| index < kernel.tasks.len())?;
-            let histogram = match measure {
-                Measure::Latency(phase) => &account.phase(phase).latency,
-                Measure::Response => account.response(),
-            };
-            let from = (&raw const *histogram).cast::<u8>();
+            kernel.tasks.get(index)?;
+            let from = accounts::with(index, |account| {
+                let histogram = match measure {
+                    Measure::Latency(phase) => &account.phase(phase).latency,
+                    Measure::Response => account.response(),
+                };
+                (&raw const *histogram).cast::<u8>()
+            })?;
             let to = (&raw mut *out).cast::<u8>();
             let length = PIECE.min(whole - offset);
             // SAFETY: both are histograms, plain integers of which any bytes are a value; the piece

@@ -1,14 +1,17 @@
 //! The kernel's state, releases, and the timer's handler.
 //!
-//! Life of a periodic task's activation: the timer fires (class 0xF) → the release is taken from its
-//! grid and accounted → self-IPI on the task's vector → end of the timer's interrupt → the APIC
-//! delivers the task's vector as soon as its class is the highest ([`crate::dispatch`]).
+//! Life of a periodic task's activation: the timer fires (class 0xF) → self-IPI on the vector of each
+//! task that is due → end of the timer's interrupt → the APIC delivers the task's vector as soon as its
+//! class is the highest ([`crate::dispatch`]) → at its end the next release is taken from the grid and
+//! queued. So the timer's handler, which stands before every first instruction, does not queue.
 
+use crate::accounts;
 use crate::cell::InterruptCell;
 use crate::dispatch::{Control, Running};
 use crate::faults::{self, Faults};
 use crate::task::{LONGEST_RUN, Source, Task, TaskId};
 use crate::timer::{self, Waiter};
+use crate::trace::{self, Kind};
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use darma_abi::shared::Phase;
 use darma_abi::units::{Cycles, Vector};
@@ -17,9 +20,7 @@ use darma_machine::irq_off::{self, Section};
 use darma_machine::local_apic::LocalApic;
 use darma_machine::stacks::{self, Stack};
 use darma_machine::time;
-use darma_sched::{
-    Accounting, Activation, Periodic, Priority, TIMER_VECTOR, TimeScale, TimerQueue,
-};
+use darma_sched::{Periodic, Priority, TIMER_VECTOR, TimeScale, TimerQueue};
 
 core::arch::global_asm!(include_str!("stubs.S"));
 
@@ -31,13 +32,17 @@ unsafe extern "C" {
 
 /// Most tasks of one application.
 pub const MAX_TASKS: usize = 16;
-const SLOTS: usize = MAX_TASKS + timer::WAITERS;
 /// First vector of the tasks.
 pub(crate) const FIRST_VECTOR: u8 = 0xc0;
+/// Three classes of sixteen.
 pub(crate) const VECTORS: usize = 48;
+/// The timer queue's slots: the tasks' vectors, less the first, and then the waiters.
+const FIRST_WAITER: u8 = 48;
+/// Room for [`VECTORS`], a power of two: a mask spares the entry its bound check.
+pub(crate) const PLACES: usize = 64;
 /// The one-shot timer is never set further ahead than this many of its ticks; it then fires early,
 /// finds nothing due, and is set again.
-const LONGEST_WAIT: u64 = 1 << 31;
+pub(crate) const LONGEST_WAIT: u64 = 1 << 31;
 
 pub(crate) static KERNEL: InterruptCell<Kernel> = InterruptCell::new(Kernel::new());
 static PHASE: AtomicU32 = AtomicU32::new(0);
@@ -58,22 +63,23 @@ pub struct SetUp {
 }
 
 pub(crate) struct Kernel {
-    queue: TimerQueue<SLOTS>,
+    queue: TimerQueue,
     /// What the hardware timer is set for.
     armed_for: u64,
     apic_per_cycle: u64,
+    /// Where the running task's budget ends; never, while none runs.
+    pub(crate) watched: u64,
+    /// The shortest budget of all tasks, in cycles.
+    least_budget: u64,
+    /// When the last interrupt of the timer that released a task began; 0 once a task has begun.
+    pub(crate) timer_begin: u64,
     /// The class of the running task, from 1; 0 while none runs.
     pub(crate) top: u8,
-    pub(crate) running: [Running; Priority::COUNT],
-    pub(crate) controls: [Control; VECTORS],
-    releases: [Periodic; MAX_TASKS],
-    pub(crate) accounts: [Accounting; MAX_TASKS],
+    pub(crate) controls: [Control; PLACES],
+    pub(crate) running: [Running; Priority::COUNT + 1],
     pub(crate) tasks: &'static [Task],
     pub(crate) scale: TimeScale,
     pub(crate) faults: Faults,
-    /// When the last interrupt of the timer began, and its number.
-    timer_begin: Cycles,
-    timer_serial: u32,
     pub(crate) timer_to_task: Cycles,
     monotonic: Option<TaskId>,
 }
@@ -84,126 +90,92 @@ impl Kernel {
             queue: TimerQueue::new(),
             armed_for: u64::MAX,
             apic_per_cycle: 1 << 32,
+            watched: u64::MAX,
+            least_budget: LONGEST_WAIT,
+            timer_begin: 0,
             top: 0,
-            running: [const { Running::NONE }; Priority::COUNT],
-            controls: [const { Control::VACANT }; VECTORS],
-            releases: [Periodic::new(Cycles(u64::MAX), Cycles(1)); MAX_TASKS],
-            accounts: [const { Accounting::new() }; MAX_TASKS],
+            controls: [const { Control::VACANT }; PLACES],
+            running: [const { Running::NONE }; Priority::COUNT + 1],
             tasks: &[],
             scale: TimeScale::GIGAHERTZ,
             faults: Faults::new(),
-            timer_begin: Cycles(0),
-            timer_serial: 0,
             timer_to_task: Cycles(0),
             monotonic: None,
         }
     }
 
-    pub(crate) fn arm_waiter(&mut self, waiter: Waiter, deadline: Cycles, now: Cycles) {
-        if self.queue.arm(MAX_TASKS + waiter as usize, deadline) {
-            self.set_hardware(now);
+    pub(crate) fn arm_waiter(&mut self, waiter: Waiter, deadline: Cycles) {
+        if self.queue.arm(FIRST_WAITER + waiter as u8, deadline) {
+            self.set_hardware(u64::MAX, LocalApic::in_handler());
         }
     }
 
-    /// Sets the physical timer to the nearest deadline or end of a budget, rounded up so that it is
-    /// never early.
+    /// Sets the physical timer to the nearest of the next deadline, the end of the running task's
+    /// budget, and `or`, rounded up so that it is never early.
     #[inline(always)]
-    pub(crate) fn set_hardware(&mut self, now: Cycles) {
-        let next = self.nearest();
+    fn set_hardware(&mut self, or: u64, apic: LocalApic) {
+        let next = self.queue.next().0.min(self.watched).min(or);
         self.armed_for = next;
-        let wait = u128::from(next.saturating_sub(now.0)) * u128::from(self.apic_per_cycle);
+        let wait = next.saturating_sub(time::now().0);
+        let wait = u128::from(wait) * u128::from(self.apic_per_cycle);
         #[allow(clippy::cast_possible_truncation, reason = "bounded by LONGEST_WAIT")]
         let ticks = ((wait >> 32) as u64).min(LONGEST_WAIT) as u32 + 1;
-        LocalApic::in_handler().start_timer(ticks);
+        apic.start_timer(ticks);
     }
 
-    /// Where the running task's budget ends; never, while none runs.
-    #[inline(always)]
-    pub(crate) fn budget_end(&self) -> u64 {
-        let below = self.top.wrapping_sub(1);
-        self.running
-            .get(usize::from(below))
-            .map_or(u64::MAX, |running| running.budget_end)
-    }
-
-    /// Makes sure that the timer fires when the running task's budget ends.
-    #[inline(always)]
-    pub(crate) fn watch_budget(&mut self, end: u64) {
-        if end < self.armed_for {
-            self.set_hardware(time::now());
-        }
-    }
-
-    /// Sets the timer anew if it is not set for what comes next: the running task has changed.
+    /// Sets the timer anew if it is not set for what comes next.
     #[inline(always)]
     pub(crate) fn watch_anew(&mut self) {
-        if self.nearest() != self.armed_for {
-            self.set_hardware(time::now());
+        if self.queue.next().0.min(self.watched) != self.armed_for {
+            self.set_hardware(u64::MAX, LocalApic::in_handler());
         }
     }
 
-    /// The nearest deadline or end of the running task's budget.
+    /// Makes sure that the timer fires when the running task's budget ends. The timer's handler, which
+    /// knows that it releases somebody, has seen to it already; other releases have not.
     #[inline(always)]
-    fn nearest(&self) -> u64 {
-        let queued = self.queue.next().map_or(u64::MAX, |next| next.0);
-        queued.min(self.budget_end())
+    pub(crate) fn watch(&mut self, end: u64) {
+        self.watched = end;
+        if end < self.armed_for {
+            self.set_hardware(u64::MAX, LocalApic::in_handler());
+        }
     }
 
     #[inline(always)]
-    fn expire(&mut self, now: Cycles) {
-        while let Some(due) = self.queue.pop_due(now) {
-            if due.slot < MAX_TASKS {
-                self.release(due.slot, now);
-            } else if let Some(task) = timer::note_expiry(due.slot - MAX_TASKS, self.monotonic) {
+    fn expire(&mut self, now: Cycles, apic: LocalApic) {
+        // Until the first look at a budget among those who are released here.
+        let mut look = u64::MAX;
+        while let Some(slot) = self.queue.pop_due(now) {
+            if slot < FIRST_WAITER {
+                apic.pend(Vector(FIRST_VECTOR | slot));
+                self.timer_begin = now.0;
+                look = now.0.wrapping_add(self.least_budget);
+            } else if let Some(task) = timer::note_expiry(slot - FIRST_WAITER, self.monotonic) {
                 pend(task);
             }
         }
         // A deadline that passed meanwhile is armed one tick ahead: a new interrupt, after the
         // tasks released here had their turn.
-        self.set_hardware(time::now());
+        self.set_hardware(look, apic);
     }
 
+    /// Queues the next release of the periodic task behind vector number `number`, whose activation
+    /// is over at `now`. Returns the release that it answered, and how many came too early.
     #[inline(always)]
-    fn release(&mut self, slot: usize, now: Cycles) {
-        let (Some(grid), Some(account), Some(vector)) = (
-            self.releases.get_mut(slot),
-            self.accounts.get_mut(slot),
-            VECTOR_OF.get(slot),
-        ) else {
-            return;
-        };
-        let Some(release) = grid.take(now) else {
-            return;
-        };
-        if account.activate(release.at, phase()) == Activation::Pended {
-            LocalApic::in_handler().pend(Vector(vector.load(Ordering::Relaxed)));
-        }
-        if release.skipped > 0 {
-            account.skip(release.skipped, phase());
-        }
-        self.queue.arm(slot, release.next);
+    pub(crate) fn queue_next(&mut self, number: usize, now: Cycles) -> Option<(Cycles, u64)> {
+        let grid = self.controls.get_mut(number)?.grid.as_mut()?;
+        // An activation starts after its release, so it is due.
+        let release = grid.take(now)?;
+        let slot = u8::try_from(number).ok()?;
+        self.queue.insert(slot, release.next);
+        Some((release.at, release.skipped))
     }
 
-    /// A task that was the `serial`th interrupt started at `started`: if the timer's was the one
-    /// before, this was the path from the timer to the task.
-    pub(crate) fn note_path(&mut self, serial: u32, started: Cycles) {
-        if serial == self.timer_serial.wrapping_add(1) {
-            let lasted = started.saturating_since(self.timer_begin);
-            self.timer_to_task = self.timer_to_task.max(lasted);
-        }
-    }
-
-    /// Releases the task in `slot` no more.
-    pub(crate) fn stop(&mut self, slot: usize) {
-        self.queue.cancel(slot);
-        let vector = VECTOR_OF
-            .get(slot)
-            .map_or(0, |vector| vector.load(Ordering::Relaxed));
-        if let Some(control) = self
-            .controls
-            .get_mut(usize::from(vector.wrapping_sub(FIRST_VECTOR)))
-        {
+    /// Releases the task behind vector number `number` no more.
+    pub(crate) fn stop(&mut self, number: usize) {
+        if let (Some(control), Ok(slot)) = (self.controls.get_mut(number), u8::try_from(number)) {
             control.stop();
+            self.queue.cancel(slot);
         }
     }
 }
@@ -250,11 +222,14 @@ pub unsafe fn set_up(given: SetUp) {
                 Source::Periodic { period, .. } => (task.budget.unwrap_or(period), Some(period)),
                 _ => (task.budget.unwrap_or(LONGEST_RUN), None),
             };
+            let budget = kernel.scale.cycles(budget);
+            kernel.least_budget = kernel.least_budget.min(budget.0);
             kernel.controls[usize::from(vector.0 - FIRST_VECTOR)] =
-                Control::new(TaskId(slot), task, kernel.scale.cycles(budget));
+                Control::new(TaskId(slot), task, budget);
             let deadline = task.deadline.or(period);
-            kernel.accounts[usize::from(slot)]
-                .set_deadline(deadline.map(|deadline| kernel.scale.cycles(deadline)));
+            let deadline = deadline.map(|deadline| kernel.scale.cycles(deadline));
+            accounts::set_up(TaskId(slot), deadline, given.scale);
+            trace::explain_class(task.priority.level());
         }
     });
 }
@@ -263,15 +238,20 @@ pub unsafe fn set_up(given: SetUp) {
 pub fn start() {
     KERNEL.with(|kernel| {
         let now = time::now();
-        for (slot, task) in kernel.tasks.iter().enumerate() {
-            if let Source::Periodic { period, phase } = task.source {
+        for task in (0..).map(TaskId).take(kernel.tasks.len()) {
+            let (Some(number), Some(declared)) =
+                (number_of(task), kernel.tasks.get(usize::from(task.0)))
+            else {
+                continue;
+            };
+            if let Source::Periodic { period, phase } = declared.source {
                 let period = kernel.scale.cycles(period);
                 let first = Cycles(now.0 + period.0 + kernel.scale.cycles(phase).0);
-                kernel.releases[slot] = Periodic::new(first, period);
-                kernel.queue.arm(slot, first);
+                kernel.controls[usize::from(number)].grid = Some(Periodic::new(first, period));
+                kernel.queue.insert(number, first);
             }
         }
-        kernel.set_hardware(now);
+        kernel.set_hardware(u64::MAX, LocalApic::in_handler());
     });
 }
 
@@ -289,6 +269,11 @@ pub fn pend(task: TaskId) {
 pub fn vector_of(task: TaskId) -> Option<Vector> {
     let vector = VECTOR_OF.get(usize::from(task.0))?.load(Ordering::Relaxed);
     (vector != 0).then_some(Vector(vector))
+}
+
+/// A task's vector, less the first: where its control stands, and its slot in the timer's queue.
+pub(crate) fn number_of(task: TaskId) -> Option<u8> {
+    vector_of(task).map(|vector| vector.0.wrapping_sub(FIRST_VECTOR))
 }
 
 /// The time-stamp counter.
@@ -314,20 +299,30 @@ pub fn time_scale() -> TimeScale {
 }
 
 /// The timer's handler. All of it stands between a release and its task's first instruction, so
-/// it does nothing that could be done later.
+/// it does nothing that could be done later: if it released a task, that task's exit notes how long
+/// it took.
 #[unsafe(no_mangle)]
 extern "C" fn rtos_timer_interrupt() {
     let begin = time::now();
     irq_off::count_interrupt();
+    let apic = LocalApic::in_handler();
     // SAFETY: IRQ-OFF: the stub is behind an interrupt gate.
     let kernel = unsafe { KERNEL.get() };
-    kernel.timer_begin = begin;
-    kernel.timer_serial = irq_off::interrupts();
-    let overrun = begin.0 >= kernel.budget_end();
-    kernel.expire(begin);
-    LocalApic::in_handler().end_of_interrupt();
-    irq_off::record(Section::Timer, begin);
-    if overrun {
+    kernel.expire(begin, apic);
+    apic.end_of_interrupt();
+    if kernel.timer_begin == 0 {
+        nothing_released(kernel, begin);
+    }
+}
+
+/// The timer fired for the GPOS, for the main loop, or for a budget.
+#[inline(never)]
+fn nothing_released(kernel: &mut Kernel, begin: Cycles) {
+    if begin.0 >= kernel.watched {
         faults::over_budget(kernel, begin);
     }
+    let end = time::now();
+    irq_off::note(Section::Timer, end.saturating_since(begin));
+    trace::record(begin, Kind::TimerBegin, 0);
+    trace::record(end, Kind::TimerEnd, 0);
 }

@@ -11,6 +11,7 @@
 //! them off ([`timer::arm`], the figures).
 #![no_std]
 
+mod accounts;
 mod cell;
 mod dispatch;
 pub mod faults;
@@ -19,6 +20,7 @@ mod kernel;
 pub mod lock;
 pub mod task;
 pub mod timer;
+pub mod trace;
 
 pub use darma_sched::faults::OnFault;
 pub use darma_sched::{Ceiling, Priority, TimeScale};

@@ -50,9 +50,18 @@ rtos_task_stub_\number:
     push    r13
     push    r14
     push    r15
+    sub     rsp, 48                     # a Run, filled by the entry
     mov     edi, \number
+    mov     rsi, rsp
     cld
-    call    rtos_task_interrupt
+    call    rtos_task_enter
+    mov     rdi, rsp
+    sti
+    call    rtos_task_body
+    mov     edi, \number
+    mov     rsi, rsp
+    call    rtos_task_exit              # comes back with interrupts off
+    add     rsp, 48
     jmp     rtos_task_return
     .endm
 

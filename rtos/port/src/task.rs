@@ -79,6 +79,7 @@ pub struct TaskId(pub u8);
 /// What a running task knows of its activation.
 #[derive(Debug)]
 pub struct Run {
+    pub(crate) entry: fn(&Run),
     pub(crate) task: TaskId,
     /// What [`Self::answers`] said; until then the kernel knows.
     pub(crate) released: Cell<Option<Cycles>>,

@@ -13,7 +13,7 @@ use darma_machine::time;
 
 /// Timers that are not a periodic task's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
+#[repr(u8)]
 pub enum Waiter {
     /// The GPOS's virtual timer.
     Gpos = 0,
@@ -23,9 +23,6 @@ pub enum Waiter {
     Monotonic = 2,
 }
 
-/// How many there are.
-pub(crate) const WAITERS: usize = 3;
-
 static EXPIRED: AtomicU32 = AtomicU32::new(0);
 
 /// Arms `waiter`'s timer for `deadline`, replacing what it waited for; `None` disarms it. A deadline
@@ -33,7 +30,7 @@ static EXPIRED: AtomicU32 = AtomicU32::new(0);
 pub fn arm(waiter: Waiter, deadline: Option<Cycles>) {
     KERNEL.with(|kernel| {
         let begin = time::now();
-        kernel.arm_waiter(waiter, deadline.unwrap_or(Cycles(u64::MAX)), begin);
+        kernel.arm_waiter(waiter, deadline.unwrap_or(Cycles(u64::MAX)));
         irq_off::record(Section::TimerQueue, begin);
     });
 }
@@ -47,11 +44,11 @@ pub fn take_expired(waiter: Waiter) -> bool {
 
 /// Called by the timer's handler for each expiry that is no periodic task's. Returns the task that
 /// it releases, if it does.
-pub(crate) fn note_expiry(waiter: usize, monotonic: Option<TaskId>) -> Option<TaskId> {
-    if waiter == Waiter::Monotonic as usize {
+pub(crate) fn note_expiry(waiter: u8, monotonic: Option<TaskId>) -> Option<TaskId> {
+    if waiter == Waiter::Monotonic as u8 {
         return monotonic;
     }
-    EXPIRED.fetch_or(1 << waiter, Ordering::Relaxed);
+    EXPIRED.fetch_or(1 << (waiter & 31), Ordering::Relaxed);
     darma_machine::ATTENTION.store(1, Ordering::Relaxed);
     None
 }

@@ -22,4 +22,4 @@ pub use accounting::{Accounting, Activation, PhaseRecord};
 pub use priority::{Ceiling, Priority, TIMER_CLASS, TIMER_VECTOR};
 pub use release::{Periodic, Release};
 pub use time_scale::TimeScale;
-pub use timer_queue::{Due, TimerQueue};
+pub use timer_queue::TimerQueue;

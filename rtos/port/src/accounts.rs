@@ -1,0 +1,79 @@
+//! The tasks' accounts, apart from the kernel's state because they are used with interrupts on.
+//!
+//! A task's account is written by the end of its own activations, which never overlap, and read by
+//! the main loop, which runs when no activation does; so neither needs interrupts off.
+
+use crate::kernel::MAX_TASKS;
+use crate::task::TaskId;
+use crate::trace::Ended;
+use core::cell::UnsafeCell;
+use darma_abi::shared::Phase;
+use darma_abi::units::Cycles;
+use darma_machine::irq_off::{self, Section};
+use darma_sched::faults::FaultKind;
+use darma_sched::{Accounting, TimeScale};
+
+struct Accounts(UnsafeCell<[Accounting; MAX_TASKS]>);
+
+// SAFETY: ACCOUNT-OWNER: each account has one writer at a time, and no reader while it writes.
+unsafe impl Sync for Accounts {}
+
+static ACCOUNTS: Accounts = Accounts(UnsafeCell::new([const { Accounting::new() }; MAX_TASKS]));
+static SCALE: ScaleCell = ScaleCell(UnsafeCell::new(TimeScale::GIGAHERTZ));
+
+struct ScaleCell(UnsafeCell<TimeScale>);
+
+// SAFETY: BOOT-ONCE: written by `set_up` only.
+unsafe impl Sync for ScaleCell {}
+
+/// One account's place; nobody borrows the whole array.
+fn place(slot: usize) -> Option<*mut Accounting> {
+    let first = ACCOUNTS.0.get().cast::<Accounting>();
+    // SAFETY: ACCOUNT-OWNER: inside the array.
+    (slot < MAX_TASKS).then(|| unsafe { first.add(slot) })
+}
+
+fn change(task: TaskId, act: impl FnOnce(&mut Accounting, &TimeScale)) {
+    if let Some(account) = place(usize::from(task.0)) {
+        // SAFETY: ACCOUNT-OWNER: called at the end of an activation of this task, or before any.
+        unsafe { act(&mut *account, &*SCALE.0.get()) }
+    }
+}
+
+/// Calls `read` with the account in `slot`, from the main loop; `None` if there is no such slot.
+pub(crate) fn with<R>(slot: usize, read: impl FnOnce(&Accounting) -> R) -> Option<R> {
+    // SAFETY: ACCOUNT-OWNER: the main loop runs, so no activation does.
+    place(slot).map(|account| read(unsafe { &*account }))
+}
+
+/// Before the tasks start.
+pub(crate) fn set_up(task: TaskId, deadline: Option<Cycles>, scale: TimeScale) {
+    // SAFETY: BOOT-ONCE: interrupts are off and no task has run.
+    unsafe { *SCALE.0.get() = scale };
+    change(task, |account, _| account.set_deadline(deadline));
+}
+
+/// An activation came to its end.
+pub(crate) fn ran(ended: &Ended, phase: Phase) {
+    change(TaskId(ended.task), |account, scale| {
+        account.ran(&ended.times, phase, scale);
+    });
+    let entry = ended.times.started.saturating_since(ended.entered);
+    irq_off::note(Section::TaskEntry, entry);
+    if ended.timer_begin.0 != 0 {
+        // The handler itself reads no clock at its end when a task waits for it: up to the task's
+        // interrupt is a few instructions more.
+        let handler = ended.entered.saturating_since(ended.timer_begin);
+        irq_off::note(Section::Timer, handler);
+    }
+}
+
+/// An activation was ended by a fault.
+pub(crate) fn abandoned(task: TaskId, phase: Phase, fault: FaultKind) {
+    change(task, |account, _| account.abandon(phase, fault));
+}
+
+/// Releases came before the activation was over.
+pub(crate) fn skipped(task: TaskId, releases: u64, phase: Phase) {
+    change(task, |account, _| account.skip(releases, phase));
+}

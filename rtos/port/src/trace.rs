@@ -1,0 +1,108 @@
+//! The trace of what the processor does, and the histories of the worst latencies.
+//!
+//! Recording costs a dozen instructions, so whatever stands between a release and its task's first
+//! instruction is recorded afterwards, by the task's exit, with the times that it had. A reader sorts
+//! by time.
+
+use core::sync::atomic::{AtomicU8, Ordering};
+use darma_abi::shared::Phase;
+use darma_abi::units::Cycles;
+use darma_sched::Activation;
+pub use darma_trace::{Event, Kept, Kind};
+use darma_trace::{Recorder, Sample};
+
+/// Rings, events a ring, and groups: each phase, apart for releases by the timer and by others.
+const RINGS: usize = 16;
+const EVENTS: usize = 256;
+const GROUPS: usize = 6;
+
+static TRACE: Recorder<RINGS, EVENTS, GROUPS> = Recorder::new();
+/// The highest class of the application's tasks, from 1: theirs are the latencies to explain.
+static EXPLAINED: AtomicU8 = AtomicU8::new(0);
+
+/// Records an event. From any context.
+#[inline(always)]
+pub fn record(at: Cycles, kind: Kind, argument: u32) {
+    TRACE.record(at, kind, argument);
+}
+
+/// Puts a point of the caller's own into the trace.
+pub fn mark(number: u32) {
+    TRACE.record(crate::now(), Kind::Mark, number);
+}
+
+/// The kept samples.
+pub fn kept() -> impl Iterator<Item = Kept> {
+    TRACE.kept()
+}
+
+/// The history of a kept sample, in the order of recording.
+pub fn events(kept: &Kept) -> impl Iterator<Item = Event> {
+    TRACE.events(kept)
+}
+
+/// The last events until now, in the order of recording.
+pub fn recent() -> impl Iterator<Item = Event> {
+    TRACE.recent()
+}
+
+/// Says which class's latencies are kept.
+pub(crate) fn explain_class(level: u8) {
+    EXPLAINED.fetch_max(level, Ordering::Relaxed);
+}
+
+/// What an exit knows of its activation.
+pub(crate) struct Ended {
+    pub(crate) task: u8,
+    /// From 1.
+    pub(crate) level: u8,
+    pub(crate) by_timer: bool,
+    /// Its interrupt.
+    pub(crate) entered: Cycles,
+    /// The interrupt of the timer that led straight to it; zero: none.
+    pub(crate) timer_begin: Cycles,
+    /// It preempted this task, whose begin is not recorded yet.
+    pub(crate) preempted: Option<(u8, Cycles)>,
+    /// Its own begin is recorded already: it was preempted.
+    pub(crate) recorded: bool,
+    pub(crate) times: Activation,
+}
+
+/// Records an activation, and keeps its history if it was among the latest to start.
+pub(crate) fn activation(ended: &Ended, phase: Phase) {
+    let task = u32::from(ended.task);
+    if let Some((below, begin)) = ended.preempted {
+        record(begin, Kind::TaskBegin, u32::from(below));
+    }
+    if ended.timer_begin.0 != 0 {
+        record(ended.timer_begin, Kind::TimerBegin, 0);
+        record(ended.entered, Kind::TimerEnd, 0);
+    }
+    record(ended.times.released, Kind::Release, task);
+    if !ended.recorded {
+        record(ended.times.started, Kind::TaskBegin, task);
+    }
+    record(ended.times.finished, Kind::TaskEnd, task);
+    let phase_number = match phase {
+        Phase::Idle => 0,
+        Phase::Loaded => 1,
+        Phase::Recovery => 2,
+    };
+    let sample = Sample {
+        task: ended.task,
+        phase,
+        group: if ended.by_timer {
+            phase_number
+        } else {
+            phase_number + 3
+        },
+        released: ended.times.released,
+        started: ended.times.started,
+    };
+    if ended.level >= EXPLAINED.load(Ordering::Relaxed)
+        && TRACE.would_keep(sample.group, sample.latency())
+    {
+        // One that comes while another is being kept is not: it preempted that one's exit.
+        TRACE.freeze(sample);
+    }
+}
