@@ -13,6 +13,7 @@
 
 pub mod accounting;
 pub mod faults;
+pub mod analysis;
 pub mod priority;
 pub mod release;
 pub mod time_scale;
