@@ -12,8 +12,8 @@
 //! time-stamp counter.
 
 pub mod accounting;
-pub mod faults;
 pub mod analysis;
+pub mod faults;
 pub mod priority;
 pub mod release;
 pub mod time_scale;
