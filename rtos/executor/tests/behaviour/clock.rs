@@ -198,7 +198,7 @@ fn sleepers_are_woken_wherever_interrupts_arrive() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: if cfg!(miri) { 4 } else { 64 }, ..ProptestConfig::default() })]
     #[test]
     fn on_any_clock_a_delay_is_never_early_and_needs_few_expiries(
         hz in TimeScale::SLOWEST_HZ..=TimeScale::FASTEST_HZ,

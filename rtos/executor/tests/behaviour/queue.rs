@@ -135,7 +135,7 @@ fn senders_of_all_priorities_lose_and_double_nothing_wherever_they_interrupt() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: if cfg!(miri) { 4 } else { 256 }, ..ProptestConfig::default() })]
     #[test]
     fn it_is_a_bounded_first_in_first_out_queue(steps in prop::collection::vec(any::<Option<u32>>(), 0..200)) {
         power_on();
