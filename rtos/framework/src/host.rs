@@ -9,6 +9,8 @@
 //! Each thread has a machine of its own. The application's statics are one set per process, though:
 //! test one application in one test at a time.
 
+mod section;
+
 use core::cell::{Cell, RefCell};
 use darma_abi::units::{Cycles, Nanos};
 pub use darma_sched::faults::OnFault;
