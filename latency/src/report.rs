@@ -335,3 +335,63 @@ fn write(path: &Path, text: &str) -> Result<()> {
     }
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let mut report = Report::new("icount-shift1", "abc1234", "cargo xtask latency");
+        let key = (System::Darma, Load::Loaded, Source::Timer);
+        let samples = Distribution::of([(472, 990), (694, 9), (744, 1)]);
+        report
+            .rows
+            .push(Row::new(key, samples, 0, "section timer-queue"));
+        report.overhead = Overhead::of(vec![
+            Program {
+                name: "pipe".into(),
+                ratio: 1.02,
+            },
+            Program {
+                name: "exec".into(),
+                ratio: 1.0,
+            },
+        ]);
+        report.switch_instructions = 131;
+        report
+    }
+
+    #[test]
+    fn a_row_in_json_has_the_names_that_others_rely_on() {
+        let json = serde_json::to_string(&report().rows[0]).unwrap();
+        assert_eq!(
+            json,
+            "{\"system\":\"darma\",\"load\":\"loaded\",\"source\":\"timer\",\"samples\":1000,\
+             \"missed\":0,\"min_ns\":472,\"p50_ns\":472,\"p99_ns\":472,\"p999_ns\":694,\
+             \"max_ns\":744,\"culprit\":\"section timer-queue\"}"
+        );
+    }
+
+    #[test]
+    fn a_report_is_read_as_it_was_written_but_for_the_distributions() {
+        let folder = std::env::temp_dir().join(format!("darma-latency-{}", std::process::id()));
+        let path = folder.join("latency.json");
+        let mut report = report();
+        report.write_json(&path).unwrap();
+        let written = report.write_hgrm(&folder).unwrap();
+        assert!(written[0].ends_with("darma-loaded-timer.hgrm") && written[0].is_file());
+        let read = Report::read_json(&path).unwrap();
+        for row in &mut report.rows {
+            row.distribution = Distribution::new();
+        }
+        assert_eq!(read, report);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn the_mean_of_ratios_is_geometric() {
+        let mean = report().overhead.mean;
+        assert!((mean - 1.02_f64.sqrt()).abs() < 1e-12);
+        assert_eq!(Overhead::of(Vec::new()).mean, 0.0);
+    }
+}
