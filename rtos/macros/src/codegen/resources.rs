@@ -2,7 +2,9 @@
 //! context: it has `lock` and nothing else, and its name says so in the compiler's messages.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
+use syn::Type;
+use syn::spanned::Spanned;
 
 use super::{early_static, late_static, priority, shared_static};
 use crate::analyze::Analysis;
@@ -59,6 +61,7 @@ pub(super) fn stand_in(name: &Ident) -> Ident {
 fn shared(app: &App, resource: &Resource) -> TokenStream {
     let Resource { name, ty, cfgs, .. } = resource;
     let place = shared_static(name);
+    let late = late_type(ty);
     let only_read = app
         .tasks
         .iter()
@@ -75,19 +78,25 @@ fn shared(app: &App, resource: &Resource) -> TokenStream {
         #(#cfgs)*
         #[doc(hidden)]
         #[allow(non_upper_case_globals)]
-        static #place: ::rtos::export::Late<#ty> = ::rtos::export::Late::new();
+        static #place: #late = ::rtos::export::Late::new();
         #sync
     }
+}
+
+/// The type of a resource's static, placed so that a complaint about it points to the user's type.
+fn late_type(ty: &Type) -> TokenStream {
+    quote_spanned!(ty.span()=> ::rtos::export::Late<#ty>)
 }
 
 fn late(resource: &Resource) -> TokenStream {
     let Resource { name, ty, cfgs, .. } = resource;
     let place = late_static(name);
+    let late = late_type(ty);
     quote! {
         #(#cfgs)*
         #[doc(hidden)]
         #[allow(non_upper_case_globals)]
-        static #place: ::rtos::export::Late<#ty> = ::rtos::export::Late::new();
+        static #place: #late = ::rtos::export::Late::new();
     }
 }
 

@@ -64,7 +64,10 @@ pub(super) fn check_task(item: &ItemFn) -> syn::Result<()> {
     plain(signature)?;
     if !takes_context(signature) {
         return Err(syn::Error::new(
-            signature.inputs.span(),
+            signature
+                .inputs
+                .first()
+                .map_or_else(|| name.span(), Spanned::span),
             format!(
                 "the first parameter of a task is its context: `{name}(cx: {name}::Context, ..)`"
             ),
