@@ -25,6 +25,7 @@ use darma_policy::devices::message::Processor;
 use darma_policy::interrupts::io_apic::{IoApicConfig, VirtualIoApic};
 use darma_policy::interrupts::local_apic::{ApicConfig, VirtualApic};
 use darma_policy::interrupts::routes::Routes;
+use darma_policy::mmio::CodePages;
 use darma_policy::msr::{MsrFacts, MsrPolicy, Passage, passages};
 use darma_ras_model::detect::Event;
 use darma_svm::features::Features;
@@ -95,6 +96,7 @@ pub(crate) struct Gpos {
     pub(crate) devices: Devices,
     pub(crate) counters: Counters,
     pub(crate) paths: Paths,
+    code_pages: CodePages,
     /// The GPOS sleeps in HLT.
     pub(crate) idle: bool,
     tables: &'static mut NestedTables<NESTED_TABLES>,
@@ -153,6 +155,7 @@ impl Gpos {
             msrs: MsrPolicy::new(machine.msrs),
             counters: Counters::default(),
             paths: Paths::default(),
+            code_pages: CodePages::new(),
             idle: false,
             processor,
             machine_io_apic,
@@ -235,6 +238,7 @@ impl Gpos {
         self.msrs.reset();
         processor::reset_own_msrs();
         self.idle = false;
+        self.code_pages = CodePages::new();
         self.doorbell = None;
         self.arm_timer();
         self.cpu.flush_translations();

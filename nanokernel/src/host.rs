@@ -154,7 +154,7 @@ impl Host<'_> {
             };
             match verdict.severity {
                 Severity::Recorded => {
-                    log::info!("recorded: {} ({:?})", verdict.cause, verdict.evidence)
+                    log::info!("recorded: {}", verdict.cause)
                 }
                 Severity::Fatal | Severity::PowerOff => return verdict,
             }

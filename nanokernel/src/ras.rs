@@ -226,7 +226,7 @@ fn read_tail(memory: &GuestMemory, info: &VmcoreInfo<'_>, record: &mut FaultReco
     let log = match Log::open(memory, &map, info) {
         Ok(log) => log,
         Err(error) => {
-            log::warn!("the dead kernel's log cannot be read: {error:?}");
+            log::warn!("the dead kernel's log cannot be read: {error}");
             return 0;
         }
     };

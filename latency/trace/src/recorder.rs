@@ -187,6 +187,7 @@ impl<const K: usize, const N: usize, const G: usize> Recorder<K, N, G> {
     /// Keeps the history of `sample` if it is among the worst of its group; says whether it was kept.
     /// Takes time in proportion to `K`. One at a time: call it with interrupts off. A call from
     /// inside another is refused.
+    #[inline(never)]
     pub fn freeze(&self, sample: Sample) -> bool {
         if K == 1 || !self.would_keep(sample.group, sample.latency()) {
             return false;

@@ -29,16 +29,14 @@ impl Gpos {
             return stop;
         }
         self.paths.drop_open();
+        // What a stop left undone is looked for once.
+        ATTENTION.store(1, Ordering::Relaxed);
         loop {
-            ATTENTION.store(0, Ordering::Relaxed);
-            self.collect();
-            if timer::take_expired(Waiter::Monitor) {
-                return Stop::MonitorTimer;
+            if ATTENTION.load(Ordering::Relaxed) != 0
+                && let Some(stop) = self.attend()
+            {
+                return stop;
             }
-            if faults::waiting() {
-                return Stop::TaskFault;
-            }
-            task_log::print();
             self.offer_interrupt();
             self.paths.end(time::now());
             let exit = self.cpu.run();
@@ -97,6 +95,22 @@ impl Gpos {
         }
     }
 
+    /// Takes note of what interrupts left for the main loop. Whatever is not done at once is asked
+    /// for again: the attention flag stays set.
+    fn attend(&mut self) -> Option<Stop> {
+        ATTENTION.store(0, Ordering::Relaxed);
+        self.collect();
+        let stop = if faults::waiting() {
+            Some(Stop::TaskFault)
+        } else if timer::take_expired(Waiter::Monitor) {
+            Some(Stop::MonitorTimer)
+        } else {
+            None
+        };
+        task_log::print();
+        stop
+    }
+
     /// HLT: wait for an interrupt of the guest's, with the tasks running meanwhile.
     fn halt(&mut self) -> Result<(), Stop> {
         if !self.cpu.interrupts_enabled() {
@@ -114,19 +128,13 @@ impl Gpos {
     fn wait(&mut self) -> Result<(), Stop> {
         self.idle = true;
         loop {
-            ATTENTION.store(0, Ordering::Relaxed);
-            self.collect();
+            if let Some(stop) = self.attend() {
+                return Err(stop);
+            }
             if self.apic.pending().is_some() || self.cpu.event_waiting() {
                 self.idle = false;
                 return Ok(());
             }
-            if timer::take_expired(Waiter::Monitor) {
-                return Err(Stop::MonitorTimer);
-            }
-            if faults::waiting() {
-                return Err(Stop::TaskFault);
-            }
-            task_log::print();
             interrupts::disable();
             if ATTENTION.load(Ordering::Relaxed) == 0 {
                 // STI takes effect after HLT has begun, so nothing can slip in between.

@@ -2,7 +2,10 @@
 
 use super::Gpos;
 use darma_abi::units::GuestVirt;
-use darma_policy::mmio::{CpuMode, GuestRegs, Paging, Trapped, instruction_length, read_linear};
+use darma_policy::mmio::{
+    CpuMode, GuestPhysRead, GuestRegs, PLAIN_LENGTH, Paging, Trapped, instruction_length,
+    read_linear, translate,
+};
 
 /// The longest instruction (APM3 1.1).
 const LONGEST: usize = 15;
@@ -54,11 +57,40 @@ impl Gpos {
             self.cpu.resume_at(next);
             return;
         }
+        if trapped
+            .plain()
+            .is_some_and(|bytes| self.mode() == CpuMode::Long && self.stands_at_rip(bytes))
+        {
+            self.advance(PLAIN_LENGTH);
+            return;
+        }
         let mut buffer = [0; LONGEST];
         let bytes = self.fetch(&mut buffer);
         if let Ok(length) = instruction_length(bytes, self.mode(), trapped) {
             self.advance(length);
         }
+    }
+
+    /// Whether these bytes stand at RIP, in 64-bit mode; no if they span two pages.
+    fn stands_at_rip(&mut self, bytes: [u8; 2]) -> bool {
+        let rip = self.cpu.rip();
+        let (cr0, cr3, cr4, efer) = self.cpu.paging();
+        if rip.0 & 0xfff == 0xfff {
+            return false;
+        }
+        let found = self.code_pages.find(cr3, rip).or_else(|| {
+            let paging = Paging {
+                cr0,
+                cr3,
+                cr4,
+                efer,
+            };
+            let found = translate(&self.memory, &paging, rip).ok()?;
+            self.code_pages.remember(cr3, rip, found);
+            Some(found)
+        });
+        let mut there = [0; 2];
+        found.is_some_and(|at| self.memory.read(at, &mut there)) && there == bytes
     }
 
     /// Moves RIP on by `length` bytes.

@@ -20,6 +20,7 @@ pub use tail::{Tail, panic_message};
 use crate::kernel_map::KernelMap;
 use crate::memory::GuestPhysRead;
 use crate::vmcoreinfo::VmcoreInfo;
+use core::fmt;
 use darma_abi::units::{GuestVirt, Nanos};
 use layout::Layout;
 
@@ -44,6 +45,16 @@ pub enum LogError {
     Unreadable,
     /// Its sizes make no sense.
     Implausible,
+}
+
+impl fmt::Display for LogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(key) => write!(f, "VMCOREINFO has no {key}: a kernel before 5.10?"),
+            Self::Unreadable => f.write_str("the ring is not in readable memory"),
+            Self::Implausible => f.write_str("the ring's sizes make no sense"),
+        }
+    }
 }
 
 /// One record of the log, without its text.

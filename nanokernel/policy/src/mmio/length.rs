@@ -48,6 +48,16 @@ pub enum Trapped {
 }
 
 impl Trapped {
+    /// Its bytes in the one form that programs use, without prefixes; `None` where there are several.
+    pub const fn plain(self) -> Option<[u8; 2]> {
+        match self {
+            Self::Cpuid => Some([0x0f, 0xa2]),
+            Self::Rdmsr => Some([0x0f, 0x32]),
+            Self::Wrmsr => Some([0x0f, 0x30]),
+            _ => None,
+        }
+    }
+
     fn matches(self, code: Code) -> bool {
         use Code as C;
         match self {
@@ -112,6 +122,9 @@ pub fn instruction_length(bytes: &[u8], mode: CpuMode, trapped: Trapped) -> Resu
         Err(Unknown::Unsupported { length })
     }
 }
+
+/// The length of a [`Trapped::plain`] instruction, bytes.
+pub const PLAIN_LENGTH: u8 = 2;
 
 /// Makes the decoder build its tables: about 103 KB in 2056 allocations, once. Called at start-up,
 /// so that no decode allocates afterwards.

@@ -16,6 +16,7 @@
 //! with interrupts on.
 
 mod arithmetic;
+mod code_pages;
 mod complete;
 mod decode;
 mod length;
@@ -26,8 +27,9 @@ mod tests;
 pub mod walk;
 
 pub use arithmetic::Operation;
+pub use code_pages::CodePages;
 pub use complete::{complete_read, complete_write};
 pub use decode::{Access, Extend, Kind, Target, Unknown, decode};
-pub use length::{Trapped, instruction_length, warm_up};
+pub use length::{PLAIN_LENGTH, Trapped, instruction_length, warm_up};
 pub use registers::{CpuMode, GuestRegs, RegisterPart, Width};
 pub use walk::{GuestPhysRead, Paging, WalkError, read_linear, translate};

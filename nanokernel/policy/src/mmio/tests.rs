@@ -365,3 +365,12 @@ proptest! {
         prop_assert!(read_linear(&Noise(seed), &paging, GuestVirt(at), &mut out) <= length);
     }
 }
+
+#[test]
+fn the_plain_form_of_an_instruction_is_that_instruction() {
+    for trapped in [Trapped::Cpuid, Trapped::Rdmsr, Trapped::Wrmsr] {
+        let bytes = trapped.plain().expect("it has one");
+        let length = instruction_length(&bytes, CpuMode::Long, trapped);
+        assert_eq!(length, Ok(super::PLAIN_LENGTH));
+    }
+}
