@@ -28,6 +28,8 @@ pub struct IdleRun {
     pub steps: Vec<Step>,
     /// `darma.conf`, besides ending the emulator when the guest powers off.
     pub configuration: Vec<(&'static str, String)>,
+    /// Words to write over variables of the application.
+    pub words: Vec<(&'static str, u32)>,
 }
 
 impl IdleRun {
@@ -39,6 +41,7 @@ impl IdleRun {
             application,
             steps,
             configuration: vec![("exit.on-poweroff", "yes".into())],
+            words: Vec::new(),
         }
     }
 
@@ -47,8 +50,16 @@ impl IdleRun {
     /// # Errors
     /// The application does not compile, or the RAM-disk image cannot be made.
     pub fn machine(&self, lab: &Laboratory) -> Result<(Machine, PathBuf)> {
-        let image = lab.image_of(&self.application)?;
+        let mut image = lab.image_of(&self.application)?;
         let folder = session::folder(&self.name)?;
+        if !self.words.is_empty() {
+            let own = folder.join("image.elf");
+            std::fs::copy(&image, &own)?;
+            for (variable, value) in &self.words {
+                xtask::image::write_word(&own, variable, *value)?;
+            }
+            image = own;
+        }
         let mut parts = idle_guest::parts(&self.steps)?;
         for (key, value) in &self.configuration {
             parts = parts.with(key, value);
@@ -67,7 +78,12 @@ impl IdleRun {
     /// It could not be started or did not end.
     pub fn run_to_any_end(&self, lab: &Laboratory) -> Result<Transcript> {
         let (machine, folder) = self.machine(lab)?;
-        Transcript::record(&machine, folder, LIMIT, |_| false)
+        let transcript = Transcript::record(&machine, folder, LIMIT, |_| false)?;
+        // Megabytes per run, made anew by the next; a failed run keeps its own.
+        if !self.words.is_empty() {
+            std::fs::remove_file(&machine.kernel)?;
+        }
+        Ok(transcript)
     }
 
     /// Runs it to the end that the nanokernel gives it, which has to be a good one.

@@ -11,6 +11,7 @@ mod idle_guest;
 mod partition;
 mod power_off;
 mod preempt;
+mod task_faults;
 mod thread_metric;
 
 use anyhow::Result;
@@ -61,6 +62,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(bad_input::scenarios());
     all.extend(idle_guest::scenarios());
     all.extend(thread_metric::scenarios());
+    all.extend(task_faults::scenarios());
     all
 }
 

@@ -15,7 +15,11 @@ pub enum Format {
 }
 
 /// The packages whose programs become images; with them all that they are made of is checked.
-const IMAGES: [&str; 2] = [image::APPLICATION, thread_metric::APPLICATION];
+const IMAGES: [&str; 3] = [
+    image::APPLICATION,
+    thread_metric::APPLICATION,
+    "darma-task-faults",
+];
 
 /// Runs format check, lints for host and bare-metal crates, and the host tests.
 ///

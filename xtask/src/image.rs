@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail, ensure};
-use object::{Object, ObjectSection, SectionKind};
+use object::{Object, ObjectSection, ObjectSymbol, SectionKind};
 use serde_json::Value;
 
 use crate::toolchain::{self, Choice, TARGET, Toolchain};
@@ -163,6 +163,40 @@ fn binaries(metadata: &Value, manifest: &Path) -> Vec<String> {
         .filter(|target| list(&target["kind"]).contains(&Value::from("bin")))
         .filter_map(|target| target["name"].as_str().map(str::to_owned))
         .collect()
+}
+
+/// Writes a word over the initial value of the variable `symbol` of an image: an application that does
+/// one of several things is built once.
+///
+/// # Errors
+/// The file is no ELF file, or has no such variable with a value in the file.
+pub fn write_word(elf: &Path, symbol: &str, value: u32) -> Result<()> {
+    let mut bytes = fs::read(elf).with_context(|| format!("cannot read {}", elf.display()))?;
+    let at = place_of(&bytes, symbol)
+        .with_context(|| format!("{} has no variable {symbol}", elf.display()))?;
+    bytes
+        .get_mut(at..at + 4)
+        .with_context(|| format!("{symbol} lies outside {}", elf.display()))?
+        .copy_from_slice(&value.to_le_bytes());
+    fs::write(elf, bytes).with_context(|| format!("cannot write {}", elf.display()))
+}
+
+/// Where the value of a variable stands in an ELF file.
+fn place_of(elf: &[u8], symbol: &str) -> Result<usize> {
+    let file = object::File::parse(elf)?;
+    let found = file.symbols().find(|one| one.name() == Ok(symbol));
+    let found = found.context("no such symbol")?;
+    let index = found
+        .section_index()
+        .context("a symbol without a section")?;
+    let section = file.section_by_index(index)?;
+    let (start, length) = section.file_range().context("a section without content")?;
+    let inside = found.address().saturating_sub(section.address());
+    ensure!(
+        inside + 4 <= length,
+        "the variable has no value in the file"
+    );
+    Ok(usize::try_from(start + inside)?)
 }
 
 /// The code that is discarded after the start (`nanokernel/image.ld`).

@@ -310,7 +310,8 @@ extern "C" fn rtos_timer_interrupt() {
     let kernel = unsafe { KERNEL.get() };
     kernel.expire(begin, apic);
     apic.end_of_interrupt();
-    if kernel.timer_begin == 0 {
+    // An earlier release may still wait for the task that this budget is of.
+    if kernel.timer_begin != begin.0 {
         nothing_released(kernel, begin);
     }
 }
