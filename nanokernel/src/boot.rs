@@ -4,19 +4,22 @@
 //! the tasks, and only then the GPOS: from here on the tasks run whatever happens below. Every error up
 //! to that point ends in one line that names the thing and the remedy.
 
+use crate::device_view::{closed, devices, hidden};
 use crate::facts::{Acpi, Buses, FirmwareMemory};
 use crate::fatal::boot_error;
-use crate::gpos::{Devices, Gpos, Images, Loader, Machine, NESTED_TABLES, checksum, msr_facts};
+use crate::gpos::{Gpos, Images, Loader, Machine, NESTED_TABLES, checksum, msr_facts};
 use crate::host::{Host, detector};
 use crate::once::Once;
 use crate::ras::Ras;
 use crate::status::Status;
+use crate::task_devices::{self, Site};
 use crate::{Application, device_interrupts, heap, logging};
-use darma_abi::shared::REGION_BYTES;
 use darma_abi::units::{HostPhys, Nanos, Vector};
+use darma_machine::io_apic::IoApic;
 use darma_machine::local_apic::LocalApic;
 use darma_machine::pvh::StartInfo;
 use darma_machine::{boot, console, descriptors, exceptions, memory, paging, time};
+use darma_policy::acpi::gpos_tables::HpetUse;
 use darma_policy::boot::bzimage::BzImage;
 use darma_policy::boot::config::Config;
 use darma_policy::boot::e820::{self, Entry};
@@ -24,13 +27,9 @@ use darma_policy::boot::manifest::Checksums;
 use darma_policy::boot::memory_plan::{MemoryPlan, Owner, PlanInput};
 use darma_policy::boot::ramdisk::RamDisk;
 use darma_policy::boot::span::Span;
-use darma_policy::devices::functions::{Bdf, Functions, enumerate};
+use darma_policy::devices::functions::{Functions, enumerate};
 use darma_policy::devices::message::Processor;
-use darma_policy::devices::msix::MsixTables;
-use darma_policy::devices::pci_config::PciConfig;
-use darma_policy::devices::power::PowerPorts;
-use darma_policy::devices::ranges::{AddressRules, Span as DeviceSpan};
-use darma_policy::devices::virtual_pci::VirtualPci;
+use darma_policy::devices::ranges::Span as DeviceSpan;
 use darma_ras_model::recovery::History;
 use darma_rtos::SetUp;
 use darma_sched::{TIMER_VECTOR, TimeScale};
@@ -42,8 +41,6 @@ use heapless::Vec;
 const SPURIOUS_VECTOR: Vector = Vector(0xff);
 /// The GPOS's periodic timer fires no more often: each period costs an exit.
 const SHORTEST_TIMER_PERIOD: Nanos = Nanos(10_000);
-const GIB: u64 = 1 << 30;
-const PAGE: u64 = 4096;
 
 static VIRTUAL_CPU: Once<VirtualCpu> = Once::new(VirtualCpu::new());
 static TABLES: Once<NestedTables<NESTED_TABLES>> = Once::new(NestedTables::new());
@@ -100,7 +97,7 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
     });
     let (image_start, image_end) = boot::image_span();
     let image = Span::between(image_start.0, image_end.0);
-    let acpi = Acpi::read(FirmwareMemory { reach, image }, info.rsdp.0, apic.id());
+    let mut acpi = Acpi::read(FirmwareMemory { reach, image }, info.rsdp.0, apic.id());
     let Some(io_apic) = acpi
         .facts
         .io_apics
@@ -127,7 +124,28 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
         host_apic: u8::try_from(apic.id()).unwrap_or(0),
         guest_apic: 0,
     };
-    let devices = devices(config, plan, &acpi, io_apic, processor, reach);
+    let functions: Functions = enumerate(&mut Buses).unwrap_or_else(|error| boot_error(&error));
+    let site = Site {
+        functions: &functions,
+        hidden: &hidden(config),
+        // SAFETY: APIC-OWNER: the address is the MADT's.
+        io_apic: unsafe { IoApic::new(io_apic) },
+        host_apic: processor.host_apic,
+        hpet: acpi.facts.hpet.map(HostPhys),
+        scale,
+        reach,
+    };
+    // SAFETY: BOOT-ONCE: interrupts are off, the RTOS is set up, and there is no GPOS yet.
+    let mut granted = unsafe { task_devices::grant(application, &site) };
+    let devices = devices(
+        &functions,
+        &granted.claims,
+        config,
+        plan,
+        &acpi,
+        processor,
+        reach,
+    );
     let machine = Machine {
         features,
         io_apic,
@@ -136,16 +154,25 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
         msrs: msr_facts(),
         devices,
         closed: closed(&acpi),
+        task_pins: granted.claims.pins(),
         reach,
     };
     // SAFETY: APIC-OWNER: the address is the MADT's.
-    let Ok(gpos) = (unsafe { Gpos::new(cpu, TABLES.take(), plan, machine) }) else {
+    let Ok(mut gpos) = (unsafe { Gpos::new(cpu, TABLES.take(), plan, machine) }) else {
         boot_error(
             &"the memory map needs more nested page tables than the image has: report this as a bug",
         );
     };
     log::info!("{} nested tables, TSC {tsc_hz} Hz", gpos.tables_used());
-    (application.init)();
+    (application.init)(&mut granted.devices);
+    if granted.devices.hpet_is_taken() {
+        acpi.machine.hpet = HpetUse::Hidden;
+        for span in closed(&acpi) {
+            if let Some(span) = DeviceSpan::new(span.base(), span.size()) {
+                gpos.close(span);
+            }
+        }
+    }
     darma_rtos::start();
     x86_64::instructions::interrupts::enable();
     let loader = Loader {
@@ -247,89 +274,6 @@ fn calibrate(acpi: &Acpi, apic: &LocalApic) -> (TimeScale, u64, u64) {
         tsc_hz,
         u64::try_from(apic_per_cycle).unwrap_or(1 << 32),
     )
-}
-
-/// Enumerates the buses and makes the GPOS's view of them.
-fn devices(
-    config: &Config,
-    plan: &MemoryPlan,
-    acpi: &Acpi,
-    io_apic: HostPhys,
-    processor: Processor,
-    reach: u64,
-) -> Devices {
-    let functions: Functions = enumerate(&mut Buses).unwrap_or_else(|error| boot_error(&error));
-    let rules = address_rules(plan, acpi, io_apic, reach);
-    let ours = VirtualPci::place(&functions, &rules, REGION_BYTES)
-        .unwrap_or_else(|error| boot_error(&error));
-    let hidden: Vec<Bdf, 32> = config
-        .hidden
-        .iter()
-        .map(|function| Bdf(function.id()))
-        .collect();
-    let pci = PciConfig::new(&functions, &hidden, rules, processor)
-        .unwrap_or_else(|error| boot_error(&error));
-    let msix = MsixTables::new(pci.owned()).unwrap_or_else(|error| boot_error(&error));
-    Devices {
-        pci,
-        msix,
-        ours,
-        power: PowerPorts::new(acpi.power()),
-        ecam: acpi.facts.ecam.map(|ecam| (ecam.base, ecam.last_bus)),
-        shared: HostPhys(plan.shared().base()),
-    }
-}
-
-/// Where the GPOS's devices may be: the holes of the memory map above RAM, less what is taken.
-fn address_rules(plan: &MemoryPlan, acpi: &Acpi, io_apic: HostPhys, reach: u64) -> AddressRules {
-    /// Below lies RAM, above the chip set has its registers.
-    const LOW_HOLES: Span = Span::between(16 << 20, 0xfec0_0000);
-    let mut rules = AddressRules::default();
-    let mut at = 0;
-    let end = Span::between(reach, reach);
-    for span in plan.regions().iter().map(|region| region.span).chain([end]) {
-        for area in [LOW_HOLES, Span::between(4 * GIB, reach)] {
-            let (first, after) = (at.max(area.base()), span.base().min(area.end()));
-            if let Some(hole) = DeviceSpan::between(first, after.saturating_sub(1)) {
-                let _ = rules.memory_windows.push(hole);
-            }
-        }
-        at = at.max(span.end());
-    }
-    let mut protect = |base: u64, length: u64| {
-        if let Some(span) = DeviceSpan::new(base, length) {
-            let _ = rules.protected_memory.push(span);
-        }
-    };
-    protect(io_apic.0, PAGE);
-    for span in closed(acpi) {
-        protect(span.base(), span.size());
-    }
-    rules
-}
-
-/// Device memory that the GPOS has no business with: configuration space's mapping, which would
-/// get round the filter, and an HPET that could aim messages at any vector.
-fn closed(acpi: &Acpi) -> Vec<Span, 8> {
-    let mut closed = Vec::new();
-    let mut close = |span: Option<Span>| {
-        if let Some(span) = span {
-            let _ = closed.push(span);
-        }
-    };
-    close(
-        acpi.facts
-            .ecam
-            .and_then(|ecam| Span::new(ecam.base, (u64::from(ecam.last_bus) + 1) << 20)),
-    );
-    // Only the first I/O APIC is presented; from a further one the GPOS could send anything.
-    for further in acpi.facts.io_apics.iter().skip(1) {
-        close(Span::new(u64::from(further.address), PAGE));
-    }
-    if acpi.machine.hpet == darma_policy::acpi::gpos_tables::HpetUse::Hidden {
-        close(acpi.facts.hpet.and_then(|base| Span::new(base, PAGE)));
-    }
-    closed
 }
 
 /// Builds the GPOS's ACPI tables for the place that every load gives them.

@@ -83,6 +83,8 @@ pub(crate) struct Machine {
     pub(crate) devices: Devices,
     /// Device memory that the GPOS must not reach, besides hidden functions'.
     pub(crate) closed: Vec<Span, 8>,
+    /// The I/O APIC's pins that are tasks', pin 0 in bit 0.
+    pub(crate) task_pins: u64,
     /// Where the identity map ends.
     pub(crate) reach: u64,
 }
@@ -139,7 +141,7 @@ impl Gpos {
             id: 0,
             version,
             pins,
-            owned: u64::MAX,
+            owned: !machine.task_pins,
             processor: processor.host_apic,
         };
         let mut gpos = Self {

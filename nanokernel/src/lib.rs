@@ -9,6 +9,7 @@
 
 mod boot;
 mod device_interrupts;
+mod device_view;
 mod facts;
 mod fatal;
 mod gpos;
@@ -20,10 +21,12 @@ mod paths;
 mod ras;
 mod report;
 mod status;
+mod task_devices;
 mod task_log;
 
 pub use boot::start;
 
+pub use darma_device::Devices;
 use darma_rtos::{Task, TaskId};
 
 /// What an application brings: its name, its tasks, and what is done before they start.
@@ -33,8 +36,9 @@ pub struct Application {
     pub name: &'static str,
     /// At most 16 tasks.
     pub tasks: &'static [Task],
-    /// Called once, interrupts off, before the first release; it may pend tasks already.
-    pub init: fn(),
+    /// Called once, interrupts off, before the first release; it may pend tasks already. It takes
+    /// the tasks' devices, and is the only one to whom they are offered.
+    pub init: fn(&mut Devices),
     /// The task that runs the queue of the application's delays, if it has one.
     pub monotonic: Option<TaskId>,
 }

@@ -11,6 +11,7 @@ mod idle_guest;
 mod partition;
 mod power_off;
 mod preempt;
+mod task_device;
 mod task_faults;
 mod thread_metric;
 
@@ -54,6 +55,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(crash::scenarios());
     all.extend(preempt::scenarios());
     all.extend(partition::scenarios());
+    all.extend(task_device::scenarios());
     all.extend(disk::scenarios());
     all.extend(cycles::scenarios());
     all.extend(power_off::scenarios());

@@ -61,7 +61,7 @@ static TASKS: [Task; 10] = [
 darma_nanokernel::application!(Application {
     name: "thread-metric",
     tasks: &TASKS,
-    init: || pend(CONDUCTOR),
+    init: |_| pend(CONDUCTOR),
     monotonic: None,
 });
 

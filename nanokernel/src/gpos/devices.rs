@@ -265,7 +265,7 @@ impl Gpos {
     }
 
     /// Takes device pages away from the guest.
-    pub(super) fn close(&mut self, span: Span) {
+    pub(crate) fn close(&mut self, span: Span) {
         let _ = self
             .tables
             .unmap(GuestPhys(span.first()), span.last() - span.first() + 1);
@@ -308,9 +308,10 @@ impl Gpos {
         self.devices.pci.reset();
     }
 
-    /// Masks every pin, whoever it was routed to.
+    /// Masks every pin of the GPOS, whoever it was routed to.
     pub(super) fn silence_sources(&mut self) {
-        for pin in 0..self.io_apic.pin_count() {
+        let io_apic = &self.io_apic;
+        for pin in (0..io_apic.pin_count()).filter(|pin| io_apic.is_owned(*pin)) {
             self.machine_io_apic.set_masked(pin, true);
         }
         for (host, route) in self.routes.iter() {

@@ -200,8 +200,12 @@ impl Gpos {
             let effect = self.apic.write_mmio(offset, low(value), time::now());
             self.apply(effect);
         } else if let Some(offset) = page_offset(at, self.io_apic_base.0) {
+            let refused = self.io_apic.refused();
             let act = self.io_apic.write(offset, low(value), &mut self.routes);
             self.apply_io_apic(act);
+            if self.io_apic.refused() != refused {
+                self.pin_refused();
+            }
         } else {
             return false;
         }

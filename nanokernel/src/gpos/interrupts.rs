@@ -14,6 +14,8 @@ use darma_policy::interrupts::routes::Source;
 use darma_rtos::timer::{self, Waiter};
 
 const HLT: u8 = 0xf4;
+/// The mask of a redirection entry.
+const MASKED: u64 = 1 << 16;
 
 impl Gpos {
     /// Moves what happened outside into the virtual controllers.
@@ -112,6 +114,27 @@ impl Gpos {
             IoApicAct::None => {}
             IoApicAct::Program(program) => self.program_pin(program),
             IoApicAct::Unmask(pins) => self.reprogram(pins),
+        }
+    }
+
+    /// Says the first few times that the GPOS asked for a pin that it cannot have: a task's, or one
+    /// with a delivery that would leave the GPOS.
+    pub(super) fn pin_refused(&mut self) {
+        const LOGGED: u32 = 8;
+        self.counters.refused += 1;
+        let open = |pin: &u8| {
+            let masked = self
+                .io_apic
+                .entry(*pin)
+                .is_some_and(|entry| entry & MASKED != 0);
+            !masked && !self.io_apic.is_owned(*pin)
+        };
+        if self.io_apic.refused() <= LOGGED
+            && let Some(pin) = (0..self.io_apic.pin_count()).find(open)
+        {
+            log::warn!(
+                "the GPOS opens pin {pin} of the I/O APIC, which is a task's: its device there gets no interrupt"
+            );
         }
     }
 

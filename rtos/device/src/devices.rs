@@ -85,6 +85,17 @@ impl Devices {
         }
     }
 
+    /// No devices: for an application on a host, where its tests run.
+    pub const fn none(scale: TimeScale) -> Self {
+        Self {
+            functions: [None; MAX_CLAIMS],
+            hpet: None,
+            hpet_taken: false,
+            scale,
+            reach: 0,
+        }
+    }
+
     /// Takes a function that is the application's: bound to a task, or hidden by `gpos.hide`. Of
     /// several of a kind the next, in the order of the bus.
     ///

@@ -196,6 +196,11 @@ impl Hpet {
         timer.hpet.configure(index, route);
         field!(timer.hpet.registers, configuration).write(RUN);
         timer.due = timer.hpet.counter();
+        // Its reset value is all ones, in both halves.
+        let [_, high] = halves(timer.due);
+        timer.hpet.with_timer(index, |mut registers| {
+            field!(registers, comparator_high).write(high);
+        });
         timer.set_next();
         timer.skipped = 0;
         timer.hpet.configure(index, route | INTERRUPT);
@@ -341,6 +346,8 @@ mod tests {
         for timer in registers.timers.iter_mut().take(3) {
             timer.configuration = ReadPureWrite(0x7e34);
             timer.pins = ReadPure(0x00ff_0104);
+            timer.comparator_low = ReadPureWrite(u32::MAX);
+            timer.comparator_high = ReadPureWrite(u32::MAX);
         }
         first(&mut registers);
         let base = HostPhys(Box::leak(registers) as *mut Registers as u64);

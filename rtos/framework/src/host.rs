@@ -13,6 +13,7 @@ mod section;
 
 use core::cell::{Cell, RefCell};
 use darma_abi::units::{Cycles, Nanos};
+use darma_device::Devices;
 pub use darma_sched::faults::OnFault;
 use darma_sched::{Ceiling, Priority, TimeScale};
 use std::string::String;
@@ -124,8 +125,8 @@ pub struct Application {
     pub name: &'static str,
     /// Its tasks.
     pub tasks: &'static [Task],
-    /// Called once, before the first release.
-    pub init: fn(),
+    /// Called once, before the first release. Here there are no devices.
+    pub init: fn(&mut Devices),
     /// The task that runs the queue of the application's delays, if it has one.
     pub monotonic: Option<TaskId>,
 }
@@ -267,7 +268,7 @@ impl Simulation {
                 })
                 .collect();
         });
-        (application.init)();
+        (application.init)(&mut Devices::none(TimeScale::GIGAHERTZ));
         machine(|machine| machine.level = 0);
         deliver();
         Self(())

@@ -62,6 +62,12 @@
 //! Durations are literals, `10.millis()`, `20.micros()`, `500.nanos()`, `1.secs()`, or rates, `1.kHz()`: the
 //! macro evaluates them.
 //!
+//! # Devices
+//!
+//! A function or a pin that a task `binds` to is taken away from Linux. `init` finds what is to be
+//! driven in `cx.devices` ([`device::Devices`]); its driver goes into a `#[local]` of the task. [`device`]
+//! has two drivers, and says how to write one.
+//!
 //! # What is analysed
 //!
 //! Where tasks declare `budget` and a `period` (or `every`), their worst response times are computed when
@@ -94,6 +100,7 @@ pub mod host;
 mod mono;
 
 pub use darma_abi::units::{Cycles, Nanos};
+pub use darma_device as device;
 pub use darma_executor::{Duration, Instant, TimeoutError};
 pub use darma_rtos_macros::app;
 pub use darma_sched::{Ceiling, Priority};

@@ -95,7 +95,7 @@ static TASKS: [Task; 8] = [
 darma_nanokernel::application!(Application {
     name: "task-faults",
     tasks: &TASKS,
-    init: || {},
+    init: |_| {},
     monotonic: None,
 });
 

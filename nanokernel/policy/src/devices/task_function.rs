@@ -12,7 +12,7 @@ use core::fmt;
 use darma_abi::units::{HostPhys, Vector};
 use heapless::Vec;
 
-use super::functions::{Bar, BarKind, Bdf, FunctionFacts, MsixFacts};
+use super::functions::{Bar, BarKind, Bdf, FunctionFacts, Header, MsixFacts};
 use super::message::HostMessage;
 use super::msix::TableWrite;
 use super::pci_config::HardwareWrite;
@@ -160,8 +160,12 @@ impl FunctionFacts {
     }
 
     /// Takes the function out of the firmware's hands: it decodes nothing, writes nothing, and
-    /// interrupts by no way.
+    /// interrupts by no way. Nothing for bridges and the chip set, which the machine needs whoever
+    /// sees them.
     pub fn take_over(&self) -> Vec<Step, 3> {
+        if self.is_chip_set() || self.header != Header::Endpoint {
+            return Vec::new();
+        }
         let msi = self.capabilities.msi;
         let msix = self.capabilities.msix;
         let off = [

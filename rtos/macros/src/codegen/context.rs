@@ -35,8 +35,10 @@ pub(super) fn init(app: &App) -> TokenStream {
         #declaration
 
         #[doc = #doc]
-        #[allow(non_camel_case_types)]
-        pub(crate) struct #context {
+        #[allow(non_camel_case_types, dead_code)]
+        pub(crate) struct #context<'a> {
+            /// The devices that tasks are bound to, and the HPET: for their drivers to take.
+            pub devices: &'a mut ::rtos::device::Devices,
             #field
         }
 
@@ -53,7 +55,7 @@ pub(super) fn init(app: &App) -> TokenStream {
 pub(super) fn init_value(app: &App) -> TokenStream {
     let context = format_ident!("{}_Context", app.init.item.sig.ident);
     let local = init_part(app).value();
-    quote!(#context { #local })
+    quote!(#context { devices, #local })
 }
 
 /// A task's context, the function that makes it, and the task's module.

@@ -169,7 +169,7 @@ fn start(app: &App, analysis: &Analysis) -> TokenStream {
     quote! {
         {
             #[allow(unused_variables, unused_unsafe)]
-            fn start() {
+            fn start(devices: &mut ::rtos::device::Devices) {
                 #timer
                 // SAFETY: GENERATED-CODE: called once, before any task runs.
                 unsafe {

@@ -103,6 +103,9 @@ fn what_the_gpos_could_reach_otherwise_is_refused_by_name() {
         assert_eq!(claims.functions().len(), 1, "nothing is granted");
     }
     let (functions, mut claims) = claims(&mut Machine::q35());
+    for machine in [ISA, BRIDGE, HOST_BRIDGE] {
+        assert!(facts(&functions, machine).take_over().is_empty());
+    }
     for (wanted, error) in [
         (wanted, ClaimError::Absent(wanted)),
         (id(0x8086, 0x2918), ClaimError::ChipSet(ISA)),
