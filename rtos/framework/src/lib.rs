@@ -76,6 +76,9 @@
 //! nothing in the responses of the others: the result holds only if all that can hold a task up is
 //! declared. The module of each task says in its documentation what was computed.
 //!
+//! `#[rtos::app(analysis = complete)]` asks for that: whatever could hold up a task with a deadline, and does
+//! not say for how long, is refused too.
+//!
 //! # After a fault
 //!
 //! A task that divides by zero, runs through the guard page of its stack, panics or exceeds its budget is

@@ -9,7 +9,7 @@ use darma_sched::analysis::{self, Bound, Costs, Demand, Response};
 use proc_macro2::Ident;
 
 use crate::errors::Errors;
-use crate::syntax::{Access, App, Duration, Sharing, Task, shown};
+use crate::syntax::{Access, App, Demanded, Duration, Sharing, Task, shown};
 
 /// What the time in the kernel is taken to be.
 const COSTS: Costs = Costs::EMULATED;
@@ -45,6 +45,9 @@ pub(crate) fn analyze(app: &App) -> syn::Result<Analysis> {
         .map(|task| demand(app, task, &ceilings))
         .collect();
     let mut errors = Errors::default();
+    if app.demanded == Demanded::Complete {
+        complete(app, &demands, &mut errors);
+    }
     let mut responses = Vec::new();
     for (index, task) in app.tasks.iter().enumerate() {
         let response = analysis::response(&demands, index, &COSTS);
@@ -97,6 +100,57 @@ fn demand(app: &App, task: &Task, ceilings: &HashMap<Ident, u8>) -> Demand {
         budget: nanos(task.budget),
         distance: nanos(task.distance()),
         ceiling,
+    }
+}
+
+/// Refuses tasks that could hold up a deadline and do not say for how long.
+fn complete(app: &App, demands: &[Demand], errors: &mut Errors) {
+    for (task, own) in app.tasks.iter().zip(demands) {
+        // The most urgent of those it could make late.
+        let Some(late) = app
+            .tasks
+            .iter()
+            .filter(|other| other.effective_deadline().is_some())
+            .filter(|other| {
+                task.priority >= other.priority
+                    || own
+                        .ceiling
+                        .is_some_and(|reach| reach.level() >= other.priority)
+            })
+            .max_by_key(|other| other.priority)
+        else {
+            continue;
+        };
+        let lacks = match (task.is_async(), task.budget, task.distance()) {
+            (true, ..) if task.priority >= late.priority => {
+                errors.add(
+                    task.name.span(),
+                    format!(
+                        "analysis = complete: nothing bounds how often the async task `{}` runs, and it \
+                         can hold up `{}` (priority {}), which has a deadline: give it a lower priority",
+                        task.name, late.name, late.priority
+                    ),
+                );
+                continue;
+            }
+            (_, None, None) if task.priority >= late.priority => {
+                "a budget, and `every = ..`, the least distance of its releases"
+            }
+            // A lower task is waited for once, however often it runs.
+            (_, None, _) => "a budget",
+            (_, Some(_), None) if task.priority >= late.priority => {
+                "`every = ..`, the least distance of its releases"
+            }
+            _ => continue,
+        };
+        errors.add(
+            task.name.span(),
+            format!(
+                "analysis = complete: `{}` can hold up `{}` (priority {}), which has a deadline, and does \
+                 not say for how long: declare {lacks}",
+                task.name, late.name, late.priority
+            ),
+        );
     }
 }
 

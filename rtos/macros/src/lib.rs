@@ -39,3 +39,6 @@ fn expand(
     let analysis = analyze::analyze(&app)?;
     Ok(codegen::generate(&app, &analysis))
 }
+
+#[cfg(test)]
+mod tests;

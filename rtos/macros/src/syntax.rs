@@ -17,6 +17,7 @@ pub(crate) struct App {
     pub(crate) attrs: Vec<Attribute>,
     pub(crate) vis: syn::Visibility,
     pub(crate) name: Ident,
+    pub(crate) demanded: Demanded,
     /// Whatever else stands in the module.
     pub(crate) items: Vec<Item>,
     pub(crate) shared: Resources,
@@ -24,6 +25,15 @@ pub(crate) struct App {
     pub(crate) init: Init,
     /// In the order of the source, which is the order of the table.
     pub(crate) tasks: Vec<Task>,
+}
+
+/// What the analysis has to cover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Demanded {
+    /// What is declared.
+    Declared,
+    /// Everything that a deadline depends on.
+    Complete,
 }
 
 /// The struct marked `#[shared]` or `#[local]`.
@@ -183,13 +193,22 @@ pub(crate) struct LocalUse {
 
 /// Reads the annotated module.
 pub(crate) fn parse(arguments: TokenStream, item: TokenStream) -> syn::Result<App> {
-    if !arguments.is_empty() {
-        return Err(syn::Error::new_spanned(
-            arguments,
-            "`#[rtos::app]` takes no arguments: the device is always the local APIC",
-        ));
+    let demanded = demanded(arguments)?;
+    app::parse(syn::parse2(item)?, demanded)
+}
+
+fn demanded(arguments: TokenStream) -> syn::Result<Demanded> {
+    if arguments.is_empty() {
+        return Ok(Demanded::Declared);
     }
-    app::parse(syn::parse2(item)?)
+    match arguments.to_string().as_str() {
+        "analysis = complete" | "analysis = complete ," => Ok(Demanded::Complete),
+        _ => Err(syn::Error::new_spanned(
+            arguments,
+            "`#[rtos::app]` takes `analysis = complete` or nothing: the device is always the local APIC, \
+             and each task has a vector of its own",
+        )),
+    }
 }
 
 /// The `#[cfg]` attributes among these: what must stand on everything generated for the thing.

@@ -5,7 +5,7 @@ use quote::ToTokens;
 use syn::spanned::Spanned;
 use syn::{Attribute, Fields, Item, ItemFn, ItemMod, ItemStruct};
 
-use super::{App, Init, Resource, Resources, Sharing, Task, cfgs, function, task};
+use super::{App, Demanded, Init, Resource, Resources, Sharing, Task, cfgs, function, task};
 use crate::errors::Errors;
 
 /// What a module has of each kind while it is read.
@@ -18,7 +18,7 @@ struct Parts {
     tasks: Vec<Task>,
 }
 
-pub(super) fn parse(module: ItemMod) -> syn::Result<App> {
+pub(super) fn parse(module: ItemMod, demanded: Demanded) -> syn::Result<App> {
     let Some((_, items)) = module.content else {
         return Err(syn::Error::new(
             module.span(),
@@ -71,6 +71,7 @@ pub(super) fn parse(module: ItemMod) -> syn::Result<App> {
         attrs: module.attrs,
         vis: module.vis,
         name,
+        demanded,
         items,
         shared,
         local,
