@@ -197,6 +197,7 @@ pub fn segments(
     let within = rest.get(..length).unwrap_or_default();
     let mut wait = Wait {
         task,
+        released,
         before,
         within,
         lowest: stack.depth(),
@@ -221,6 +222,7 @@ pub fn segments(
 /// The wait that is being cut.
 struct Wait<'a> {
     task: u32,
+    released: Cycles,
     before: &'a [Event],
     within: &'a [Event],
     /// The least depth of the stack since the release: what is above it began inside the wait.
@@ -231,6 +233,21 @@ impl Wait<'_> {
     /// What the segment that ends with event `at` of the wait goes to.
     fn blame(&self, stack: &Stack, at: usize) -> What {
         let next = self.within.get(at).copied();
+        let other = next
+            .filter(|event| event.kind == Kind::TaskBegin && event.argument != self.task)
+            .map(|event| event.argument);
+        match (stack.top(), other) {
+            (Activity::Timer, _) => self.blame_timer(next, at),
+            (Activity::Device(vector), _) => What::Device(vector),
+            (Activity::Section(section), _) => What::Section(section),
+            // Another task is on its way in; the path to it is its own.
+            (_, Some(other)) => What::Task(other),
+            (_, None) => self.blame_interruptible(stack, next, at),
+        }
+    }
+
+    /// The same for what an interrupt can interrupt.
+    fn blame_interruptible(&self, stack: &Stack, next: Option<Event>, at: usize) -> What {
         let arrives = next.is_none_or(|event| self.is_own(event, Kind::TaskBegin));
         let path = if arrives && at > 0 {
             What::TaskEntry
@@ -240,9 +257,6 @@ impl Wait<'_> {
         let began_inside = stack.depth() > self.lowest;
         let held = began_inside || self.ends_inside(stack.top(), at);
         match stack.top() {
-            Activity::Timer => self.blame_timer(next, at),
-            Activity::Device(vector) => What::Device(vector),
-            Activity::Section(section) => What::Section(section),
             Activity::Task(task) if task == self.task && began_inside => What::TaskEntry,
             Activity::Task(task) if held => What::Task(task),
             Activity::Lock(ceiling) if held => What::Lock(ceiling),
@@ -250,11 +264,14 @@ impl Wait<'_> {
             Activity::Task(_) | Activity::Lock(_) | Activity::Emulation(_) => path,
             _ if arrives && at > 0 => What::TaskEntry,
             Activity::Guest => What::GuestExit,
-            Activity::MainLoop => What::MainLoop,
             Activity::Load(_) | Activity::Capture(_) if next.is_none_or(interrupts) => path,
             Activity::Load(step) => What::Load(step),
             Activity::Capture(step) => What::Capture(step),
             Activity::Unknown => What::Unknown,
+            // The others run with interrupts off and are answered for by the caller.
+            Activity::MainLoop | Activity::Timer | Activity::Device(_) | Activity::Section(_) => {
+                What::MainLoop
+            }
         }
     }
 
@@ -268,18 +285,56 @@ impl Wait<'_> {
         }
     }
 
-    /// Whether the run of the timer's handler around event `at` releases this task.
+    /// Whether the run of the timer's handler around event `at` releases this task: it says so, or it
+    /// is the first that began after the task was due by the timer.
     fn timer_serves_this_task(&self, at: usize) -> bool {
         let done = self.within.get(..at).unwrap_or_default();
         let ahead = self.within.get(at..).unwrap_or_default();
-        let back = done.iter().rev().chain(self.before.iter().rev());
+        // At the moment of the release itself no handler can have served it yet.
+        let back = done.iter().rev();
         let earlier = back.take_while(|event| event.kind != Kind::TimerBegin);
         let later = ahead
             .iter()
             .take_while(|event| event.kind != Kind::TimerEnd);
-        earlier
+        let says_so = earlier
             .chain(later)
-            .any(|event| self.is_own(*event, Kind::Release))
+            .any(|event| self.is_own(*event, Kind::Release));
+        says_so || (self.first_run(done) && self.due_by_timer())
+    }
+
+    /// Whether the last of these events that begin the timer's handler is the first since the release.
+    fn first_run(&self, done: &[Event]) -> bool {
+        let at_release = self.since_due();
+        let begins = at_release.chain(done.iter());
+        begins
+            .filter(|event| event.kind == Kind::TimerBegin)
+            .count()
+            == 1
+    }
+
+    /// Whether the timer was to release this task, and no run of its handler says that it did: then the
+    /// release was recorded with the time at which the task was due.
+    fn due_by_timer(&self) -> bool {
+        let own = |kind: Kind| {
+            let mut events = self.since_due().chain(self.within.iter());
+            events.any(|event| self.is_own(*event, kind))
+        };
+        let mut inside = false;
+        let in_a_run = self.within.iter().any(|event| {
+            match event.kind {
+                Kind::TimerBegin => inside = true,
+                Kind::TimerEnd => inside = false,
+                _ => {}
+            }
+            inside && self.is_own(*event, Kind::Release)
+        });
+        !in_a_run && !own(Kind::Pend)
+    }
+
+    /// The events at the very moment of the release.
+    fn since_due(&self) -> impl Iterator<Item = &Event> {
+        let before = self.before.iter().rev();
+        before.take_while(|event| event.at == self.released)
     }
 
     fn ends_inside(&self, activity: Activity, at: usize) -> bool {

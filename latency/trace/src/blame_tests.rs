@@ -55,6 +55,43 @@ fn the_usual_wait_is_the_path_alone() {
     assert_eq!((found.time, found.wait), (Cycles(140), Cycles(160)));
 }
 
+/// As [`usual`], with the release recorded at the moment at which the task was due.
+fn recorded_afterwards(release: Kind) -> Vec<Event> {
+    history(&[
+        (50, Kind::GuestEnter, 0),
+        (100, release, OWN),
+        (110, Kind::GuestExit, 0x60),
+        (120, Kind::TimerBegin, 0),
+        (230, Kind::TimerEnd, 0),
+        (260, Kind::TaskBegin, OWN),
+    ])
+}
+
+#[test]
+fn a_release_that_is_recorded_when_it_was_due_is_served_by_the_next_run_of_the_timer() {
+    let mut events = recorded_afterwards(Kind::Release);
+    assert_eq!(cut(&events, 100, 260)[2], (110, What::Timer));
+    assert_eq!(blamed(&events, 100, 260), What::Timer);
+    // Not by the one after.
+    events.truncate(5);
+    events.extend(history(&[
+        (240, Kind::TimerBegin, 0),
+        (300, Kind::TimerEnd, 0),
+    ]));
+    assert_eq!(blamed(&events, 100, 320), What::OtherExpiry);
+    // Nor by the one before.
+    events[3].at = Cycles(99);
+    events.swap(1, 3);
+    sort_by_time(&mut events);
+    assert_eq!(cut(&events, 100, 320)[0].1, What::OtherExpiry);
+}
+
+#[test]
+fn a_task_that_is_not_released_by_the_timer_is_held_up_by_it() {
+    let events = recorded_afterwards(Kind::Pend);
+    assert_eq!(blamed(&events, 100, 260), What::OtherExpiry);
+}
+
 #[test]
 fn a_section_that_ends_inside_the_wait_is_to_blame_however_short_it_is() {
     let events = history(&[
@@ -112,10 +149,10 @@ fn a_task_that_runs_to_its_end_is_to_blame_with_all_that_it_did() {
     ]);
     let parts = cut(&events, 100, 420);
     assert_eq!(parts.last(), Some(&(20, What::TaskEntry)));
-    assert!(parts.contains(&(20, What::Task(OTHER))));
+    assert!(parts.contains(&(10, What::Task(OTHER))));
     assert!(parts.contains(&(205, What::Task(OTHER))));
     let found = culprit(&events, Cycles(100), Cycles(420), OWN);
-    assert_eq!((found.what, found.time), (What::Task(OTHER), Cycles(225)));
+    assert_eq!((found.what, found.time), (What::Task(OTHER), Cycles(235)));
 }
 
 #[test]

@@ -55,7 +55,8 @@ kinds! {
     TimerBegin = 3, "timer handler begins";
     /// The timer's handler ends. Argument 0.
     TimerEnd = 4, "timer handler ends";
-    /// A task is released: its vector is pending. Argument: the task.
+    /// A task is released by the timer. Either at the moment when it is due, or inside the timer's
+    /// handler when its vector has been made pending. Argument: the task.
     Release = 5, "release";
     /// A task's first instruction. Argument: the task.
     TaskBegin = 6, "task begins";
@@ -85,6 +86,8 @@ kinds! {
     CaptureStep = 18, "capture step";
     /// Anything that is worth a point in the timeline and takes no time of its own.
     Mark = 19, "mark";
+    /// A task is released by something else than the timer. Argument: the task.
+    Pend = 20, "pended";
 }
 
 /// Something that happened.

@@ -5,8 +5,8 @@
 //! never wait. The number gives the slot and the tag. The time goes into the slot first, the tagged
 //! word second, so a matching tag means that both words are this event's.
 //!
-//! **Freezing.** A sample that is among the worst of its group keeps the current ring; the ring of
-//! the sample it displaces, or a free one, becomes the current one. Nothing is copied or cleared:
+//! **Freezing.** A sample that is among the worst of its group keeps the current ring; the ring of its
+//! place, empty or with the least of them, becomes the current one. Nothing is copied or cleared:
 //! each ring notes from which to which number its events go, and the tags tell the rest. A history
 //! may reach back into other rings, and the reader looks there too.
 //!
@@ -26,13 +26,6 @@ use crate::event::{Event, Kind, TAG_SHIFT, pack, unpack};
 
 /// What the counter is advanced by: one sequence number.
 const STEP: u64 = 1 << TAG_SHIFT;
-
-/// A ring's owner: nobody.
-const FREE: u32 = 0;
-/// A ring's owner: the writers.
-const CURRENT: u32 = 1;
-/// A ring's owner: a sample of group 0; the following groups follow.
-const FIRST_GROUP: u32 = 2;
 
 /// One activation whose latency is worth keeping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,38 +62,24 @@ pub struct Kept {
 
 /// What is noted of a ring beside its events.
 struct Label {
-    owner: AtomicU32,
     /// Counts how often it was made current: whoever reads finds its ring exchanged by it.
     generation: AtomicU32,
     /// First sequence number that may be in it.
     begin: AtomicU64,
     /// First that is not; u64::MAX while it is current.
     end: AtomicU64,
+}
+
+/// Where a group keeps one of its worst samples.
+struct Place {
+    /// First slot of the ring with its history.
+    base: AtomicUsize,
+    /// 0: no sample is kept here yet.
+    latency: AtomicU64,
     /// The task, and the phase's code above it.
     who: AtomicU64,
     released: AtomicU64,
     started: AtomicU64,
-}
-
-impl Label {
-    const fn new(owner: u32) -> Self {
-        Self {
-            owner: AtomicU32::new(owner),
-            generation: AtomicU32::new(0),
-            begin: AtomicU64::new(0),
-            end: AtomicU64::new(if owner == CURRENT { u64::MAX } else { 0 }),
-            who: AtomicU64::new(0),
-            released: AtomicU64::new(0),
-            started: AtomicU64::new(0),
-        }
-    }
-
-    fn latency(&self) -> u64 {
-        let (released, started) = (&self.released, &self.started);
-        started
-            .load(Ordering::Relaxed)
-            .saturating_sub(released.load(Ordering::Relaxed))
-    }
 }
 
 /// One ring without kept samples: the last `N` events.
@@ -113,7 +92,8 @@ pub type Ring<const N: usize> = Recorder<1, N>;
 /// [`Recorder::record`] into a static of 256 events a ring, beside reading the clock: 10 instructions
 /// with an argument that the compiler knows to be 0, 12 with one from a register; 2 more for a ring
 /// of another size (x86-64, `opt-level` 3, read from the disassembly). [`Recorder::would_keep`] of a
-/// group that the compiler knows is a load, a compare and a branch.
+/// group that the compiler knows is a load, a compare and a branch. [`Recorder::freeze`], with two
+/// places a group: about 90 instructions.
 pub struct Recorder<const K: usize, const N: usize, const G: usize = 1> {
     /// The next sequence number, shifted to the tag's place.
     counter: AtomicU64,
@@ -123,6 +103,8 @@ pub struct Recorder<const K: usize, const N: usize, const G: usize = 1> {
     times: [[AtomicU64; N]; K],
     words: [[AtomicU64; N]; K],
     labels: [Label; K],
+    /// Group g has the `PER_GROUP` places from `g * PER_GROUP` on.
+    places: [Place; K],
     least: [AtomicU64; G],
     freezing: AtomicBool,
 }
@@ -137,7 +119,7 @@ impl<const K: usize, const N: usize, const G: usize> Recorder<K, N, G> {
     const SHAPE: () = {
         assert!(N.is_power_of_two() && N >= 2, "N: a power of two");
         assert!(K.is_power_of_two(), "K: a power of two");
-        assert!(G >= 1 && G < 256, "G: one group at least");
+        assert!(G >= 1 && G <= 256, "G: one group at least");
         assert!(K == 1 || (K - 1) / G >= 1, "K: a ring more than groups");
         // A tag repeats after 2^24 numbers; a ring must be long through by then.
         assert!(N <= 1 << 20, "N: at most a million events");
@@ -149,14 +131,36 @@ impl<const K: usize, const N: usize, const G: usize> Recorder<K, N, G> {
     /// Empty, usable in a static.
     pub const fn new() -> Self {
         let () = Self::SHAPE;
-        let mut labels = [const { Label::new(FREE) }; K];
-        labels[0] = Label::new(CURRENT);
+        let mut labels = [const {
+            Label {
+                generation: AtomicU32::new(0),
+                begin: AtomicU64::new(0),
+                end: AtomicU64::new(0),
+            }
+        }; K];
+        labels[0].end = AtomicU64::new(u64::MAX);
+        let mut places = [const {
+            Place {
+                base: AtomicUsize::new(0),
+                latency: AtomicU64::new(0),
+                who: AtomicU64::new(0),
+                released: AtomicU64::new(0),
+                started: AtomicU64::new(0),
+            }
+        }; K];
+        // Ring 0 is current; every place begins with an empty ring of its own.
+        let mut place = 0;
+        while place + 1 < K {
+            places[place].base = AtomicUsize::new((place + 1) * N);
+            place += 1;
+        }
         Self {
             counter: AtomicU64::new(0),
             base: AtomicUsize::new(0),
             times: [const { [const { AtomicU64::new(0) }; N] }; K],
             words: [const { [const { AtomicU64::new(0) }; N] }; K],
             labels,
+            places,
             least: [const { AtomicU64::new(0) }; G],
             freezing: AtomicBool::new(false),
         }
@@ -185,8 +189,7 @@ impl<const K: usize, const N: usize, const G: usize> Recorder<K, N, G> {
     }
 
     /// Keeps the history of `sample` if it is among the worst of its group; says whether it was kept.
-    /// Takes time in proportion to `K`. One at a time: call it with interrupts off. A call from
-    /// inside another is refused.
+    /// One at a time: a call from inside another is refused.
     #[inline(never)]
     pub fn freeze(&self, sample: Sample) -> bool {
         if K == 1 || !self.would_keep(sample.group, sample.latency()) {
@@ -201,74 +204,77 @@ impl<const K: usize, const N: usize, const G: usize> Recorder<K, N, G> {
     }
 
     fn exchange(&self, sample: Sample) -> Option<()> {
-        let owner = FIRST_GROUP + u32::from(sample.group);
-        let current = self.base.load(Ordering::Relaxed) / N;
-        let victim = if self.owned_by(owner).count() < Self::PER_GROUP {
-            self.owned_by(FREE).next()?
-        } else {
-            self.owned_by(owner)
-                .min_by_key(|(_, label)| label.latency())?
-        };
-        let (next_ring, next_label) = victim;
-        let label = self.labels.get(current)?;
+        let group = usize::from(sample.group);
+        let latency = |place: &Place| place.latency.load(Ordering::Relaxed);
+        let first = group * Self::PER_GROUP;
+        let places = self.places.get(first..first + Self::PER_GROUP)?;
+        let place = places.iter().min_by_key(|place| latency(place))?;
+        let (old_base, new_base) = (
+            self.base.load(Ordering::Relaxed),
+            place.base.load(Ordering::Relaxed),
+        );
+        let (old, new) = (
+            self.labels.get(old_base / N)?,
+            self.labels.get(new_base / N)?,
+        );
 
-        // Before anything of the victim changes, whoever reads it must be able to see that it does.
-        let generation = next_label.generation.load(Ordering::Relaxed);
-        next_label
-            .generation
-            .store(generation.wrapping_add(1), Ordering::Relaxed);
+        // Before anything of the displaced history changes, whoever reads it must be able to see that.
+        let generation = new.generation.load(Ordering::Relaxed);
+        let next = generation.wrapping_add(1);
+        new.generation.store(next, Ordering::Relaxed);
         fence(Ordering::Release);
 
         let end = self.sequence();
+        old.end.store(end, Ordering::Relaxed);
+        new.begin.store(end, Ordering::Relaxed);
+        new.end.store(u64::MAX, Ordering::Relaxed);
+        self.base.store(new_base, Ordering::Release);
+
         let who = u64::from(sample.task) | u64::from(sample.phase.code()) << 8;
-        label.who.store(who, Ordering::Relaxed);
-        label.released.store(sample.released.0, Ordering::Relaxed);
-        label.started.store(sample.started.0, Ordering::Relaxed);
-        label.end.store(end, Ordering::Relaxed);
-        label.owner.store(owner, Ordering::Release);
-        next_label.begin.store(end, Ordering::Relaxed);
-        next_label.end.store(u64::MAX, Ordering::Relaxed);
-        next_label.owner.store(CURRENT, Ordering::Release);
-        self.base.store(next_ring * N, Ordering::Release);
-
-        let mut kept = self.owned_by(owner).map(|(_, label)| label.latency());
-        let full = self.owned_by(owner).count() >= Self::PER_GROUP;
-        let least = if full { kept.by_ref().min() } else { None };
-        self.least
-            .get(usize::from(sample.group))?
-            .store(least.unwrap_or(0), Ordering::Relaxed);
+        place.who.store(who, Ordering::Relaxed);
+        place.released.store(sample.released.0, Ordering::Relaxed);
+        place.started.store(sample.started.0, Ordering::Relaxed);
+        place.latency.store(sample.latency().0, Ordering::Relaxed);
+        place.base.store(old_base, Ordering::Release);
+        let least = places.iter().map(latency).min()?;
+        self.least.get(group)?.store(least, Ordering::Relaxed);
         Some(())
-    }
-
-    fn owned_by(&self, owner: u32) -> impl Iterator<Item = (usize, &Label)> {
-        self.labels
-            .iter()
-            .enumerate()
-            .filter(move |(_, label)| label.owner.load(Ordering::Acquire) == owner)
     }
 
     /// The kept samples, in no order. A sample that is displaced meanwhile is not among them, or
     /// [`Self::is_kept`] says no afterwards.
     pub fn kept(&self) -> impl Iterator<Item = Kept> {
-        self.labels.iter().enumerate().filter_map(|(ring, label)| {
-            let generation = label.generation.load(Ordering::Acquire);
-            let owner = label.owner.load(Ordering::Acquire);
-            let who = label.who.load(Ordering::Relaxed);
-            let [task, phase, ..] = who.to_le_bytes();
-            let kept = Kept {
-                sample: Sample {
-                    task,
-                    phase: Phase::from_code(u32::from(phase))?,
-                    group: u8::try_from(owner.checked_sub(FIRST_GROUP)?).ok()?,
-                    released: Cycles(label.released.load(Ordering::Relaxed)),
-                    started: Cycles(label.started.load(Ordering::Relaxed)),
-                },
-                ring,
-                generation,
-                end: label.end.load(Ordering::Relaxed),
-            };
-            self.is_kept(&kept).then_some(kept)
-        })
+        let groups = self.places.chunks(Self::PER_GROUP.max(1));
+        (0u8..)
+            .zip(groups.take(G))
+            .flat_map(move |(group, places)| {
+                places
+                    .iter()
+                    .filter_map(move |place| self.kept_in(place, group))
+            })
+    }
+
+    fn kept_in(&self, place: &Place, group: u8) -> Option<Kept> {
+        let base = place.base.load(Ordering::Acquire);
+        let ring = base / N;
+        let generation = self.labels.get(ring)?.generation.load(Ordering::Acquire);
+        let [task, phase, ..] = place.who.load(Ordering::Relaxed).to_le_bytes();
+        let kept = Kept {
+            sample: Sample {
+                task,
+                phase: Phase::from_code(u32::from(phase))?,
+                group,
+                released: Cycles(place.released.load(Ordering::Relaxed)),
+                started: Cycles(place.started.load(Ordering::Relaxed)),
+            },
+            ring,
+            generation,
+            end: self.labels.get(ring)?.end.load(Ordering::Relaxed),
+        };
+        // The place may have been given to another sample while it was read.
+        fence(Ordering::Acquire);
+        let same = place.base.load(Ordering::Relaxed) == base;
+        (same && self.is_kept(&kept)).then_some(kept)
     }
 
     /// Whether the history is still there: asked after [`Self::events`], it tells whether all that
@@ -277,7 +283,7 @@ impl<const K: usize, const N: usize, const G: usize> Recorder<K, N, G> {
         fence(Ordering::Acquire);
         self.labels.get(kept.ring).is_some_and(|label| {
             label.generation.load(Ordering::Relaxed) == kept.generation
-                && label.owner.load(Ordering::Relaxed) >= FIRST_GROUP
+                && label.end.load(Ordering::Relaxed) == kept.end
         })
     }
 

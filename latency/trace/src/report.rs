@@ -170,7 +170,7 @@ fn name_lines(events: &[Event], names: &impl Names, emit: &mut impl FnMut(&Line)
 /// cause that is named by it.
 pub const fn named_number(kind: Kind, argument: u32) -> Option<(Kind, What)> {
     Some(match kind {
-        Kind::Release | Kind::TaskBegin | Kind::TaskEnd | Kind::TaskFault => {
+        Kind::Release | Kind::Pend | Kind::TaskBegin | Kind::TaskEnd | Kind::TaskFault => {
             (Kind::TaskBegin, What::Task(argument))
         }
         Kind::DeviceInterrupt | Kind::DeviceEnd => (Kind::DeviceInterrupt, What::Device(argument)),

@@ -78,7 +78,12 @@ pub(crate) fn activation(ended: &Ended, phase: Phase) {
         record(ended.timer_begin, Kind::TimerBegin, 0);
         record(ended.entered, Kind::TimerEnd, 0);
     }
-    record(ended.times.released, Kind::Release, task);
+    let release = if ended.by_timer {
+        Kind::Release
+    } else {
+        Kind::Pend
+    };
+    record(ended.times.released, release, task);
     if !ended.recorded {
         record(ended.times.started, Kind::TaskBegin, task);
     }
