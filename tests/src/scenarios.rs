@@ -1,5 +1,6 @@
 //! The claims, each as a scenario with a name and one sentence.
 
+mod async_tasks;
 mod bad_input;
 mod boot;
 mod crash;
@@ -51,6 +52,7 @@ pub fn all() -> Vec<Scenario> {
         seconds: 1000,
         run: Box::new(|_| xtask::checks::run(xtask::checks::Format::Judge)),
     }];
+    all.extend(async_tasks::scenarios());
     all.extend(boot::scenarios());
     all.extend(crash::scenarios());
     all.extend(preempt::scenarios());

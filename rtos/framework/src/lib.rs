@@ -118,6 +118,14 @@ use core::marker::PhantomData;
 #[derive(Debug)]
 pub struct HardFloat<'a>(PhantomData<&'a mut ()>);
 
+/// What async tasks share: RTIC's channels, signals, watches and the arbiter.
+///
+/// Their sending sides work from every task, whatever its kind; waiting is for async tasks.
+pub mod sync {
+    pub use rtic_sync::{arbiter, channel, signal, watch};
+    pub use rtic_sync::{make_channel, make_signal, make_watch};
+}
+
 /// What an application's module usually wants in scope.
 pub mod prelude {
     pub use crate::{Mono, Mutex, Run};

@@ -18,8 +18,8 @@
 
 use crate::accounts;
 use crate::dispatch::task_stack_top;
-use crate::kernel::{KERNEL, Kernel, VECTORS, phase};
-use crate::task::TaskId;
+use crate::kernel::{KERNEL, Kernel, VECTORS, pend, phase};
+use crate::task::{Source, TaskId};
 use crate::trace::{self, Kind};
 use core::sync::atomic::{AtomicBool, Ordering};
 use darma_abi::units::Cycles;
@@ -268,6 +268,10 @@ fn abandon(kernel: &mut Kernel, class: usize, cause: Cause, now: Cycles) {
         Action::Restarted => {
             if let Some(control) = kernel.controls.get_mut(usize::from(running.number)) {
                 control.restart();
+            }
+            // Its queue or executor may wait for the reset before it lets anybody release the task.
+            if task.source == Source::Software {
+                pend(control.task);
             }
         }
         Action::Stopped | Action::GivenUp => kernel.stop(usize::from(running.number)),

@@ -9,7 +9,8 @@ pub const FAULTS_IN_A_ROW: u32 = 8;
 /// What an application declares to happen after a fault of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFault {
-    /// Its state is put back, and its next release runs it again.
+    /// Its state is put back, and its next release runs it again. A software task is released at once, so
+    /// that those who wait for it can go on; its body bears being run for nothing.
     Restart,
     /// It is not released any more; the others go on.
     Degrade,
