@@ -18,7 +18,7 @@ use darma_abi::units::{HostPhys, Nanos, Vector};
 use darma_machine::io_apic::IoApic;
 use darma_machine::local_apic::LocalApic;
 use darma_machine::pvh::StartInfo;
-use darma_machine::{boot, console, descriptors, exceptions, memory, paging, time};
+use darma_machine::{boot, console, descriptors, exceptions, float, memory, paging, time};
 use darma_policy::acpi::gpos_tables::HpetUse;
 use darma_policy::boot::bzimage::BzImage;
 use darma_policy::boot::config::Config;
@@ -58,6 +58,7 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
     unsafe {
         exceptions::install();
         descriptors::load();
+        float::enable();
     }
     logging::init();
     log::info!(

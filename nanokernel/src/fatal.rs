@@ -36,20 +36,44 @@ fn halt() -> ! {
 #[cfg(target_os = "none")]
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    match info.location() {
+        Some(at) => stop(&format_args!(
+            "{} at {}:{}",
+            info.message(),
+            at.file(),
+            at.line()
+        )),
+        None => stop(&info.message()),
+    }
+}
+
+/// Ends the running task's activation; where none runs, the panic is the nanokernel's own.
+fn stop(panic: &dyn Display) -> ! {
     if faults::running_task().is_some() {
         let mut words = faults::Words::new();
         // A message longer than the record's room is cut.
-        let _ = match info.location() {
-            Some(at) => write!(words, "{} at {}:{}", info.message(), at.file(), at.line()),
-            None => write!(words, "{}", info.message()),
-        };
+        let _ = write!(words, "{panic}");
         faults::contain_panic(words);
     }
     console::echo_to_com1(true);
-    println!("darma: BUG in the nanokernel: {info}");
+    println!("darma: BUG in the nanokernel: panic: {panic}");
     println!("darma: please report this line together with the log above");
     console::leave_emulator(OWN_BUG);
     halt()
+}
+
+/// A panic inside a law, which was compiled apart from the image (`darma_law`) and panics there: the
+/// end of the running task's activation.
+///
+/// # Safety
+/// FLOAT-STATE: called by a law's panic handler, with `length` readable bytes at `text`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn darma_task_panic(text: *const u8, length: usize) -> ! {
+    // SAFETY: FLOAT-STATE: the caller's promise.
+    let text = unsafe { core::slice::from_raw_parts(text, length) };
+    // A message may be cut inside a character.
+    let whole = text.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    stop(&whole)
 }
 
 /// Called by the exception stubs. NMIs are counted by nobody yet and simply end.

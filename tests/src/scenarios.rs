@@ -7,6 +7,7 @@ mod crash;
 mod cycles;
 mod determinism;
 mod disk;
+mod float;
 mod hostile;
 mod idle_guest;
 mod partition;
@@ -65,6 +66,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(hostile::scenarios());
     all.extend(bad_input::scenarios());
     all.extend(idle_guest::scenarios());
+    all.extend(float::scenarios());
     all.extend(thread_metric::scenarios());
     all.extend(task_faults::scenarios());
     all

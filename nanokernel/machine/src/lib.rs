@@ -9,6 +9,7 @@ pub mod console;
 pub mod crc32c;
 pub mod descriptors;
 pub mod exceptions;
+pub mod float;
 pub mod io_apic;
 pub mod irq_off;
 pub mod local_apic;

@@ -36,7 +36,6 @@ mod kernel {
 pub use kernel::*;
 
 use crate::HardFloat;
-use core::marker::PhantomData;
 
 /// The bare machine enters the application here.
 #[cfg(target_os = "none")]
@@ -82,7 +81,8 @@ pub const fn assert_places(tasks: usize) {
 /// # Safety
 /// For a run of a task that the table marks `Float::Hard`.
 pub const unsafe fn hard_float<'a>() -> HardFloat<'a> {
-    HardFloat(PhantomData)
+    // SAFETY: FLOAT-STATE: the caller's promise.
+    unsafe { HardFloat::of_activation() }
 }
 
 /// Starts the clock of the delays, before `init`.

@@ -105,18 +105,12 @@ mod mono;
 pub use darma_abi::units::{Cycles, Nanos};
 pub use darma_device as device;
 pub use darma_executor::{Duration, Instant, TimeoutError};
+pub use darma_law::HardFloat;
 pub use darma_rtos_macros::app;
 pub use darma_sched::{Ceiling, Priority};
 pub use export::{Run, TaskId, now};
 pub use mono::Mono;
 pub use rtic_core::{Exclusive, Mutex};
-
-use core::marker::PhantomData;
-
-/// Shows that the task that holds it may use the floating-point registers. A context of a task marked
-/// `float` has one; it does not outlive the run.
-#[derive(Debug)]
-pub struct HardFloat<'a>(PhantomData<&'a mut ()>);
 
 /// What async tasks share: RTIC's channels, signals, watches and the arbiter.
 ///

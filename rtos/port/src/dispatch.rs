@@ -6,6 +6,7 @@
 //! back its class and all below.
 
 use crate::accounts;
+use crate::float;
 use crate::kernel::{KERNEL, Kernel, LONGEST_WAIT, PLACES, number_of, phase};
 use crate::task::{Float, Run, Task, TaskId};
 use crate::trace::{self, Ended};
@@ -23,16 +24,15 @@ use x86_64::instructions::interrupts;
 #[derive(Clone, Copy)]
 #[repr(align(64))]
 pub(crate) struct Control {
-    /// What runs: the task's body, or what stands in for it after a fault.
+    /// What runs: the body, or what stands in for it after a fault.
     pub(crate) entry: fn(&Run),
+    /// The task's body, or what switches the FPU's state around it.
     pub(crate) body: fn(&Run),
     /// In cycles.
     pub(crate) budget: u64,
     pub(crate) task: TaskId,
     /// When it is released, if the timer does it.
     pub(crate) grid: Option<Periodic>,
-    #[allow(dead_code, reason = "read by the FPU switch")]
-    pub(crate) float: bool,
 }
 
 impl Control {
@@ -42,17 +42,19 @@ impl Control {
         budget: LONGEST_WAIT,
         task: TaskId(u8::MAX),
         grid: None,
-        float: false,
     };
 
     pub(crate) fn new(id: TaskId, task: &Task, budget: Cycles) -> Self {
+        let body = match task.float {
+            Float::Soft => task.body,
+            Float::Hard => float::body,
+        };
         Self {
-            entry: task.body,
-            body: task.body,
+            entry: body,
+            body,
             budget: budget.0,
             task: id,
             grid: None,
-            float: task.float == Float::Hard,
         }
     }
 
@@ -147,6 +149,14 @@ pub(crate) fn release_of(run: &Run) -> Cycles {
         KERNEL.with(|kernel| Some(kernel.controls.get(usize::from(number))?.grid?.next()))
     });
     on_grid.unwrap_or(run.started)
+}
+
+/// Whether the task that `run` is an activation of computes with the FPU.
+pub(crate) fn computes(run: &Run) -> bool {
+    KERNEL.with(|kernel| {
+        let task = kernel.tasks.get(usize::from(run.task.0));
+        task.is_some_and(|task| task.float == Float::Hard)
+    })
 }
 
 /// The entry section of the task behind vector number `number`. Fills `run`.

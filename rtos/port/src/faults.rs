@@ -18,6 +18,7 @@
 
 use crate::accounts;
 use crate::dispatch::task_stack_top;
+use crate::float;
 use crate::kernel::{KERNEL, Kernel, VECTORS, pend, phase};
 use crate::task::{Source, TaskId};
 use crate::trace::{self, Kind};
@@ -278,6 +279,7 @@ fn abandon(kernel: &mut Kernel, class: usize, cause: Cause, now: Cycles) {
         Action::AllStopped => (0..VECTORS).for_each(|number| kernel.stop(number)),
     }
     ATTENTION.store(1, Ordering::Relaxed);
+    float::abandon(class);
     kernel.return_from(usize::from(running.number), class, now);
     local_apic::set_priority_class(running.ceiling);
     LocalApic::in_handler().end_of_interrupt();

@@ -16,6 +16,7 @@ mod cell;
 mod dispatch;
 pub mod faults;
 mod figures;
+mod float;
 mod kernel;
 pub mod lock;
 pub mod task;

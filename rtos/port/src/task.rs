@@ -2,6 +2,7 @@
 
 use core::cell::Cell;
 use darma_abi::units::{Cycles, Nanos};
+use darma_law::HardFloat;
 use darma_sched::Priority;
 use darma_sched::faults::OnFault;
 
@@ -68,7 +69,8 @@ pub enum Line {
 pub enum Float {
     /// It does not; nothing is switched.
     Soft,
-    /// It does: the interrupted context's x87 and SSE state is put aside while it runs.
+    /// It does: the interrupted context's x87 and SSE state is put aside while it runs, and it may call
+    /// laws ([`Run::float`]).
     Hard,
 }
 
@@ -103,6 +105,15 @@ impl Run {
     /// When its first instruction ran.
     pub fn started(&self) -> Cycles {
         self.started
+    }
+
+    /// The permission to call laws (`darma_law`), if the task is declared with [`Float::Hard`].
+    pub fn float(&self) -> Option<HardFloat<'_>> {
+        crate::dispatch::computes(self).then(|| {
+            // SAFETY: FLOAT-STATE: the task behind this activation is one with hard floating point, and
+            // the token lives no longer than the borrow of the activation.
+            unsafe { HardFloat::of_activation() }
+        })
     }
 
     /// Says which release this activation answers, where the kernel cannot know: when a message was
