@@ -61,12 +61,13 @@ fn worst(latency_ns: u64, load: Phase) -> Worst {
     let mut names = NameTable::default();
     names.insert(Kind::TaskBegin.code(), 1, "control-1khz");
     names.insert(Kind::TaskBegin.code(), 2, "logger");
+    names.insert(Kind::EmulateBegin.code(), 7, "msr-write");
     names.insert(Kind::SectionBegin.code(), 4, "timer-queue");
     let begin: u64 = 1_834_223_112;
     let events = [
         (-12_500, Kind::GuestEnter, 0),
-        (-400, Kind::GuestExit, 0x7b),
-        (-380, Kind::EmulateBegin, 0x7b),
+        (-400, Kind::GuestExit, 7),
+        (-380, Kind::EmulateBegin, 7),
         (-20, Kind::SectionBegin, 4),
         (38, Kind::SectionEnd, 4),
         (60, Kind::TimerBegin, 0),

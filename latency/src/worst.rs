@@ -167,7 +167,6 @@ fn said(event: &Event, names: &NameTable) -> String {
             Some(of) => format!("{name}: {of}"),
             None => format!("{name}: {}", event.argument),
         },
-        None if event.kind == Kind::GuestExit => format!("{name}: exit {:#x}", event.argument),
         None if event.kind == Kind::Mark => format!("{name} {}", event.argument),
         None => name.to_owned(),
     }
@@ -185,9 +184,10 @@ pub(crate) mod tests {
         let mut names = NameTable::default();
         names.insert(Kind::TaskBegin.code(), 1, "control-1khz");
         names.insert(Kind::TaskBegin.code(), 2, "logger");
+        names.insert(Kind::EmulateBegin.code(), 0, "interrupt");
         let events = [
             (9_500, Kind::GuestEnter, 0),
-            (10_040, Kind::GuestExit, 0x60),
+            (10_040, Kind::GuestExit, 0),
             (10_060, Kind::TimerBegin, 0),
             (10_160, Kind::Release, 2),
             (10_230, Kind::Release, 1),
@@ -236,7 +236,7 @@ pub(crate) mod tests {
     fn moments_stand_before_and_in_the_wait_and_none_after_it() {
         let worst = example();
         assert_eq!(worst.moments[0].at_ns, -500);
-        assert_eq!(worst.moments[1].what, "guest left: exit 0x60");
+        assert_eq!(worst.moments[1].what, "guest left: interrupt");
         assert_eq!(
             worst.moments.last().map(|last| last.what.as_str()),
             Some("task begins: control-1khz")

@@ -49,7 +49,7 @@ macro_rules! kinds {
 kinds! {
     /// The GPOS is entered: what follows is its time. Argument 0.
     GuestEnter = 1, "guest entered";
-    /// The GPOS was left. Argument: the exit code.
+    /// The GPOS was left. Argument: the exit's kind.
     GuestExit = 2, "guest left";
     /// The timer's handler begins. Argument 0.
     TimerBegin = 3, "timer handler begins";

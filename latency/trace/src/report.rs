@@ -175,11 +175,13 @@ pub const fn named_number(kind: Kind, argument: u32) -> Option<(Kind, What)> {
         }
         Kind::DeviceInterrupt | Kind::DeviceEnd => (Kind::DeviceInterrupt, What::Device(argument)),
         Kind::SectionBegin | Kind::SectionEnd => (Kind::SectionBegin, What::Section(argument)),
-        Kind::EmulateBegin | Kind::EmulateEnd => (Kind::EmulateBegin, What::Emulation(argument)),
+        Kind::GuestExit | Kind::EmulateBegin | Kind::EmulateEnd => {
+            (Kind::EmulateBegin, What::Emulation(argument))
+        }
         Kind::Lock | Kind::Unlock => (Kind::Lock, What::Lock(argument)),
         Kind::LoadStep => (Kind::LoadStep, What::Load(argument)),
         Kind::CaptureStep => (Kind::CaptureStep, What::Capture(argument)),
-        Kind::GuestEnter | Kind::GuestExit | Kind::TimerBegin | Kind::TimerEnd | Kind::Mark => {
+        Kind::GuestEnter | Kind::TimerBegin | Kind::TimerEnd | Kind::Mark => {
             return None;
         }
     })
