@@ -10,6 +10,7 @@ use darma_abi::units::Vector;
 use darma_machine::irq_off::{self, Section};
 use darma_machine::local_apic::LocalApic;
 use darma_machine::{ATTENTION, descriptors, time};
+use darma_rtos::trace::{self, Kind};
 
 core::arch::global_asm!(
     r#"
@@ -125,10 +126,10 @@ pub(crate) fn take_pending(mut each: impl FnMut(Vector)) {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn darma_device_interrupt(number: u32) {
+extern "C" fn darma_device_interrupt(index: u32) {
     let begin = time::now();
     irq_off::count_interrupt();
-    let number = number as usize;
+    let number = index as usize;
     if let Some(slot) = LEVEL_PIN.get(number) {
         let pin = slot.load(Ordering::Relaxed);
         if pin != 0 {
@@ -142,5 +143,9 @@ extern "C" fn darma_device_interrupt(number: u32) {
     }
     ATTENTION.store(1, Ordering::Relaxed);
     LocalApic::in_handler().end_of_interrupt();
-    irq_off::record(Section::Device, begin);
+    let end = time::now();
+    irq_off::note(Section::Device, end.saturating_since(begin));
+    let vector = u32::from(FIRST) + index;
+    trace::record(begin, Kind::DeviceInterrupt, vector);
+    trace::record(end, Kind::DeviceEnd, vector);
 }

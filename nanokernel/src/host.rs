@@ -13,7 +13,7 @@
 
 use crate::gpos::{Gpos, Loader, Stop};
 use crate::ras::Ras;
-use crate::status::Status;
+use crate::status::{Detail, Status};
 use crate::{fatal, report};
 use core::fmt::Write;
 use darma_abi::report::{Event as Report, Line};
@@ -24,6 +24,7 @@ use darma_policy::boot::config::{Config, OnPoweroff};
 use darma_ras_model::detect::{Detector, Event, Severity, Verdict};
 use darma_ras_model::recovery::{History, NextStep, Policy};
 use darma_rtos::timer::{self, Waiter};
+use darma_rtos::trace::{self, Kind};
 use darma_rtos::{set_phase, time_scale};
 use heapless::{String, Vec};
 
@@ -88,6 +89,7 @@ impl Host<'_> {
         self.enter_state(GposState::Reloading);
         self.status.boots += 1;
         let command_line = self.command_line();
+        trace::record(begin, Kind::LoadStep, 0);
         if let Err(error) = self.loader.load(&mut self.gpos, &command_line) {
             log::error!("cannot load the GPOS: {error}");
             self.hold("the image cannot be loaded");
@@ -227,6 +229,7 @@ impl Host<'_> {
             .map(|(_, at)| time_scale().nanos(detected.saturating_since(at)).0);
         let announced = self.announced.map(|(kind, _)| kind);
         self.enter_state(GposState::Crashed);
+        trace::record(detected, Kind::CaptureStep, 0);
         self.gpos.quiesce();
         self.enter_state(GposState::Capturing);
 
@@ -240,11 +243,13 @@ impl Host<'_> {
             detect_ns,
             code,
         );
+        trace::record(time::now(), Kind::CaptureStep, 1);
         let words = self.ras.read_log(&self.gpos.memory, cr3);
         let line = match self.ras.panic_reason() {
             Some(reason) => Line::from_bytes(reason),
             None => described(verdict, self.gpos.cpu.rip()),
         };
+        trace::record(time::now(), Kind::CaptureStep, 2);
         let captured = self.ras.save_memory(&self.gpos.memory, &words, cr3, at_ns);
         let capture_ns = self.nanos_since(detected);
 
@@ -310,7 +315,7 @@ impl Host<'_> {
             self.wait(wait);
             wait = Nanos(wait.0.saturating_mul(2));
             self.status.report_faults();
-            self.status.report_tasks();
+            self.status.report_tasks(Detail::Percentiles);
         }
     }
 

@@ -10,6 +10,7 @@
 mod boot;
 mod device_interrupts;
 mod device_view;
+mod explain;
 mod facts;
 mod fatal;
 mod gpos;

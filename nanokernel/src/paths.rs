@@ -6,6 +6,7 @@
 
 use darma_abi::units::Cycles;
 use darma_machine::irq_off;
+use darma_rtos::trace::{self, Kind};
 use darma_svm::exit::Exit;
 
 /// A kind of exit.
@@ -59,6 +60,11 @@ impl ExitKind {
         })
     }
 
+    /// Whether the host does something for the guest then.
+    fn is_emulated(self) -> bool {
+        !matches!(self, Self::Interrupt | Self::Window | Self::Halt)
+    }
+
     /// Its published name.
     pub(crate) fn name(self) -> &'static str {
         KINDS
@@ -66,6 +72,11 @@ impl ExitKind {
             .find(|(kind, _)| *kind == self)
             .map_or("other", |(_, name)| name)
     }
+}
+
+/// The name of the kind with this number in the trace.
+pub(crate) fn name_of(number: usize) -> Option<&'static str> {
+    KINDS.get(number).map(|(_, name)| *name)
 }
 
 /// Counts and longest runs.
@@ -78,7 +89,7 @@ pub(crate) struct Paths {
 
 /// An exit whose emulation has begun.
 #[derive(Clone, Copy, Debug)]
-struct Open {
+pub(crate) struct Open {
     kind: ExitKind,
     begin: Cycles,
     interrupts: u32,
@@ -87,34 +98,44 @@ struct Open {
 impl Paths {
     /// The guest was left at `begin`.
     pub(crate) fn begin(&mut self, exit: &Exit, begin: Cycles) {
-        self.open = ExitKind::of(exit).map(|kind| {
-            self.counts[kind as usize] += 1;
-            Open {
-                kind,
-                begin,
-                interrupts: irq_off::interrupts(),
-            }
-        });
-        // A sleep in HLT is no path.
-        if self.open.is_some_and(|open| open.kind == ExitKind::Halt) {
+        let Some(kind) = ExitKind::of(exit) else {
             self.open = None;
+            return;
+        };
+        if let Some(count) = self.counts.get_mut(kind as usize) {
+            *count += 1;
         }
+        trace::record(begin, Kind::GuestExit, kind as u32);
+        if kind.is_emulated() {
+            trace::record(begin, Kind::EmulateBegin, kind as u32);
+        }
+        self.open = Some(Open {
+            kind,
+            begin,
+            interrupts: irq_off::interrupts(),
+        });
     }
 
     /// The guest is about to be entered at `now`.
     pub(crate) fn end(&mut self, now: Cycles) {
-        let Some(open) = self.open.take() else {
-            return;
-        };
-        if irq_off::interrupts() == open.interrupts {
-            let longest = &mut self.longest[open.kind as usize];
+        if let Some(open) = self.close(now)
+            && irq_off::interrupts() == open.interrupts
+            // A sleep in HLT is no path.
+            && open.kind != ExitKind::Halt
+            && let Some(longest) = self.longest.get_mut(open.kind as usize)
+        {
             *longest = (*longest).max(now.saturating_since(open.begin));
         }
+        trace::record(now, Kind::GuestEnter, 0);
     }
 
-    /// The loop was left with this exit: what follows is no path of the loop's.
-    pub(crate) fn drop_open(&mut self) {
-        self.open = None;
+    /// The loop is left with this exit: what follows is no path of the loop's.
+    pub(crate) fn close(&mut self, now: Cycles) -> Option<Open> {
+        let open = self.open.take()?;
+        if open.kind.is_emulated() {
+            trace::record(now, Kind::EmulateEnd, open.kind as u32);
+        }
+        Some(open)
     }
 
     /// Every kind, its count, and its longest undisturbed run.

@@ -2,6 +2,7 @@
 //!
 //! The region is written, never read: what the GPOS put there cannot mislead us.
 
+use crate::explain::{self, Explainer};
 use crate::once::Once;
 use crate::paths::Paths;
 use crate::report;
@@ -40,6 +41,15 @@ impl RegionStore for Region {
     }
 }
 
+/// How much of the tasks' figures is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// The usual percentiles.
+    Percentiles,
+    /// Every bucket as well.
+    Histograms,
+}
+
 /// The publisher of the status block.
 pub(crate) struct Status {
     region: Region,
@@ -48,6 +58,7 @@ pub(crate) struct Status {
     tsc_hz: u64,
     sum: &'static mut Histogram,
     part: &'static mut Histogram,
+    explainer: Explainer,
     pub(crate) state: GposState,
     pub(crate) boots: u32,
     pub(crate) fault: Option<FaultEntry>,
@@ -70,6 +81,7 @@ impl Status {
             tsc_hz,
             sum: SUM.take(),
             part: PART.take(),
+            explainer: Explainer::new(),
             state: GposState::Booting,
             boots: 0,
             fault: None,
@@ -139,13 +151,16 @@ impl Status {
     }
 
     /// Prints every task's figures under every phase.
-    pub(crate) fn report_tasks(&mut self) {
+    pub(crate) fn report_tasks(&mut self, detail: Detail) {
         for index in 0..MAX_TASKS {
             let Some(counts) = darma_rtos::counts(index) else {
                 break;
             };
             for (phase, missed) in PHASES.into_iter().zip(counts.missed) {
                 copy_histogram(index, Measure::Latency(phase), self.part);
+                if detail == Detail::Histograms {
+                    explain::histogram(counts.task.name, phase, "latency", self.part);
+                }
                 let latency = self.part.summary();
                 report::emit(&Event::Task {
                     name: Text::new(counts.task.name),
@@ -245,7 +260,8 @@ impl Status {
 
     /// Prints the figures: the tasks, every section with interrupts off, the machinery.
     pub(crate) fn report_figures(&mut self, reserved_bytes: u64) {
-        self.report_tasks();
+        self.report_tasks(Detail::Histograms);
+        self.explainer.report(&self.scale);
         for (section, name) in irq_off::SECTIONS {
             let ns = self.scale.nanos(irq_off::longest(section)).0;
             report::emit(&Event::IrqOff {

@@ -28,7 +28,7 @@ impl Gpos {
         {
             return stop;
         }
-        self.paths.drop_open();
+        self.paths.close(time::now());
         // What a stop left undone is looked for once.
         ATTENTION.store(1, Ordering::Relaxed);
         loop {

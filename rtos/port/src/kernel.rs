@@ -143,20 +143,40 @@ impl Kernel {
 
     #[inline(always)]
     fn expire(&mut self, now: Cycles, apic: LocalApic) {
-        // Until the first look at a budget among those who are released here.
-        let mut look = u64::MAX;
-        while let Some(slot) = self.queue.pop_due(now) {
+        if let Some(slot) = self.queue.pop_due(now) {
             if slot < FIRST_WAITER {
                 apic.pend(Vector(FIRST_VECTOR | slot));
                 self.timer_begin = now.0;
-                look = now.0.wrapping_add(self.least_budget);
-            } else if let Some(task) = timer::note_expiry(slot - FIRST_WAITER, self.monotonic) {
-                pend(task);
+            } else {
+                self.expire_waiter(slot);
+            }
+            if self.queue.next() <= now {
+                self.expire_more(now);
             }
         }
-        // A deadline that passed meanwhile is armed one tick ahead: a new interrupt, after the
-        // tasks released here had their turn.
-        self.set_hardware(look, apic);
+    }
+
+    /// What else is due at the same moment: each is in the trace, because it holds the first up.
+    #[inline(never)]
+    fn expire_more(&mut self, now: Cycles) {
+        while let Some(slot) = self.queue.pop_due(now) {
+            if slot < FIRST_WAITER {
+                LocalApic::in_handler().pend(Vector(FIRST_VECTOR | slot));
+                self.timer_begin = now.0;
+                if let Some(control) = self.controls.get(usize::from(slot)) {
+                    trace::record(time::now(), Kind::Release, u32::from(control.task.0));
+                }
+            } else {
+                self.expire_waiter(slot);
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn expire_waiter(&mut self, slot: u8) {
+        if let Some(task) = timer::note_expiry(slot - FIRST_WAITER, self.monotonic) {
+            pend(task);
+        }
     }
 
     /// Queues the next release of the periodic task behind vector number `number`, whose activation
@@ -305,13 +325,19 @@ pub fn time_scale() -> TimeScale {
 extern "C" fn rtos_timer_interrupt() {
     let begin = time::now();
     irq_off::count_interrupt();
-    let apic = LocalApic::in_handler();
     // SAFETY: IRQ-OFF: the stub is behind an interrupt gate.
     let kernel = unsafe { KERNEL.get() };
-    kernel.expire(begin, apic);
-    apic.end_of_interrupt();
-    // An earlier release may still wait for the task that this budget is of.
-    if kernel.timer_begin != begin.0 {
+    kernel.expire(begin, LocalApic::in_handler());
+    // A deadline that passed meanwhile is armed one tick ahead: a new interrupt, after the tasks
+    // released here had their turn. The first look at their budgets is at the shortest one's end.
+    // An earlier release may still wait for its task: that is none of this interrupt's.
+    if kernel.timer_begin == begin.0 {
+        let look = begin.0.wrapping_add(kernel.least_budget);
+        // Asked anew: keeping it across the calls above would cost more.
+        let apic = LocalApic::in_handler();
+        kernel.set_hardware(look, apic);
+        apic.end_of_interrupt();
+    } else {
         nothing_released(kernel, begin);
     }
 }
@@ -319,6 +345,9 @@ extern "C" fn rtos_timer_interrupt() {
 /// The timer fired for the GPOS, for the main loop, or for a budget.
 #[inline(never)]
 fn nothing_released(kernel: &mut Kernel, begin: Cycles) {
+    let apic = LocalApic::in_handler();
+    kernel.set_hardware(u64::MAX, apic);
+    apic.end_of_interrupt();
     if begin.0 >= kernel.watched {
         faults::over_budget(kernel, begin);
     }

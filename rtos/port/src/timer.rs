@@ -6,6 +6,7 @@
 
 use crate::kernel::KERNEL;
 use crate::task::TaskId;
+use crate::trace::{self, Kind};
 use core::sync::atomic::{AtomicU32, Ordering};
 use darma_abi::units::Cycles;
 use darma_machine::irq_off::{self, Section};
@@ -31,7 +32,10 @@ pub fn arm(waiter: Waiter, deadline: Option<Cycles>) {
     KERNEL.with(|kernel| {
         let begin = time::now();
         kernel.arm_waiter(waiter, deadline.unwrap_or(Cycles(u64::MAX)));
-        irq_off::record(Section::TimerQueue, begin);
+        let end = time::now();
+        irq_off::note(Section::TimerQueue, end.saturating_since(begin));
+        trace::record(begin, Kind::SectionBegin, Section::TimerQueue as u32);
+        trace::record(end, Kind::SectionEnd, Section::TimerQueue as u32);
     });
 }
 

@@ -5,15 +5,18 @@
 //! by time.
 
 use core::sync::atomic::{AtomicU8, Ordering};
+use darma_abi::report::Event as Line;
 use darma_abi::shared::Phase;
 use darma_abi::units::Cycles;
 use darma_sched::Activation;
-pub use darma_trace::{Event, Kept, Kind};
-use darma_trace::{Recorder, Sample};
+use darma_trace::report::{Room, group_of, worst_samples};
+pub use darma_trace::{Event, Kind};
+use darma_trace::{Names, Recorder, Sample};
 
-/// Rings, events a ring, and groups: each phase, apart for releases by the timer and by others.
 const RINGS: usize = 16;
-const EVENTS: usize = 256;
+/// Events that one history holds at most.
+pub const EVENTS: usize = 256;
+/// Each phase, apart for releases by the timer and by others.
 const GROUPS: usize = 6;
 
 static TRACE: Recorder<RINGS, EVENTS, GROUPS> = Recorder::new();
@@ -31,14 +34,14 @@ pub fn mark(number: u32) {
     TRACE.record(crate::now(), Kind::Mark, number);
 }
 
-/// The kept samples.
-pub fn kept() -> impl Iterator<Item = Kept> {
-    TRACE.kept()
-}
-
-/// The history of a kept sample, in the order of recording.
-pub fn events(kept: &Kept) -> impl Iterator<Item = Event> {
-    TRACE.events(kept)
+/// Gives the lines that report every kept sample to `emit`; see [`darma_trace::report`].
+pub fn report_worst(
+    room: &mut Room<EVENTS>,
+    names: &impl Names,
+    to_ns: impl Fn(Cycles) -> u64,
+    emit: impl FnMut(&Line),
+) {
+    worst_samples(&TRACE, room, names, to_ns, emit);
 }
 
 /// The last events until now, in the order of recording.
@@ -88,19 +91,10 @@ pub(crate) fn activation(ended: &Ended, phase: Phase) {
         record(ended.times.started, Kind::TaskBegin, task);
     }
     record(ended.times.finished, Kind::TaskEnd, task);
-    let phase_number = match phase {
-        Phase::Idle => 0,
-        Phase::Loaded => 1,
-        Phase::Recovery => 2,
-    };
     let sample = Sample {
         task: ended.task,
         phase,
-        group: if ended.by_timer {
-            phase_number
-        } else {
-            phase_number + 3
-        },
+        group: group_of(phase) + if ended.by_timer { 0 } else { 3 },
         released: ended.times.released,
         started: ended.times.started,
     };
