@@ -29,14 +29,14 @@ static EXPIRED: AtomicU32 = AtomicU32::new(0);
 /// Arms `waiter`'s timer for `deadline`, replacing what it waited for; `None` disarms it. A deadline
 /// that has passed expires at once.
 pub fn arm(waiter: Waiter, deadline: Option<Cycles>) {
-    KERNEL.with(|kernel| {
+    let (begin, end) = KERNEL.with(|kernel| {
         let begin = time::now();
         kernel.arm_waiter(waiter, deadline.unwrap_or(Cycles(u64::MAX)));
-        let end = time::now();
-        irq_off::note(Section::TimerQueue, end.saturating_since(begin));
-        trace::record(begin, Kind::SectionBegin, Section::TimerQueue as u32);
-        trace::record(end, Kind::SectionEnd, Section::TimerQueue as u32);
+        (begin, time::now())
     });
+    irq_off::note(Section::TimerQueue, end.saturating_since(begin));
+    trace::record(begin, Kind::SectionBegin, Section::TimerQueue as u32);
+    trace::record(end, Kind::SectionEnd, Section::TimerQueue as u32);
 }
 
 /// Whether `waiter`'s timer expired since the last call.
