@@ -244,7 +244,8 @@ impl Kernel {
             (Some(grid), None) => grid.next(),
             (None, None) => Cycles(running.begin),
         };
-        self.faults.finished(usize::from(run.task.0));
+        self.faults
+            .finished(usize::from(run.task.0), run.released.get());
         if running.timer_begin != 0 {
             let path = Cycles(run.started.0.saturating_sub(running.timer_begin));
             self.timer_to_task = self.timer_to_task.max(path);

@@ -85,11 +85,14 @@ impl Faults {
         }
     }
 
-    /// An activation of the task in `slot` came to its end.
+    /// An activation of the task in `slot` came to its end; `answered` is what it said that it answers.
     #[inline(always)]
-    pub(crate) fn finished(&mut self, slot: usize) {
+    pub(crate) fn finished(&mut self, slot: usize, answered: Option<Cycles>) {
         if let Some(history) = self.histories.get_mut(slot) {
-            history.finished();
+            match answered {
+                Some(_) => history.finished(),
+                None => history.finished_silently(),
+            }
         }
     }
 }
@@ -272,6 +275,7 @@ fn abandon(kernel: &mut Kernel, class: usize, cause: Cause, now: Cycles) {
             }
             // Its queue or executor may wait for the reset before it lets anybody release the task.
             if task.source == Source::Software {
+                history.released_for_reset();
                 pend(control.task);
             }
         }

@@ -84,6 +84,8 @@ impl Action {
 pub struct FaultHistory {
     faults: u32,
     in_a_row: u32,
+    /// The next finish is of an activation that only puts the task's state back.
+    empty_run: bool,
 }
 
 impl FaultHistory {
@@ -92,6 +94,7 @@ impl FaultHistory {
         Self {
             faults: 0,
             in_a_row: 0,
+            empty_run: false,
         }
     }
 
@@ -100,10 +103,27 @@ impl FaultHistory {
         self.faults
     }
 
-    /// An activation was finished.
+    /// An activation was finished that answered a release.
     #[inline]
     pub const fn finished(&mut self) {
         self.in_a_row = 0;
+        self.empty_run = false;
+    }
+
+    /// An activation was finished that did not say what it answered. After
+    /// [`Self::released_for_reset`] that is one which found nothing to do, and it shows nothing.
+    #[inline]
+    pub const fn finished_silently(&mut self) {
+        if self.empty_run {
+            self.empty_run = false;
+        } else {
+            self.in_a_row = 0;
+        }
+    }
+
+    /// The task was released for no other reason than its reset.
+    pub const fn released_for_reset(&mut self) {
+        self.empty_run = true;
     }
 
     /// An activation faulted: what is to be done.
@@ -139,6 +159,22 @@ mod tests {
             assert_eq!(history.faulted(OnFault::Restart), Action::Restarted);
         }
         assert_eq!(history.faulted(OnFault::Restart), Action::GivenUp);
+    }
+
+    #[test]
+    fn a_run_for_the_reset_alone_does_not_end_the_row() {
+        let mut history = FaultHistory::new();
+        for _ in 1..FAULTS_IN_A_ROW {
+            assert_eq!(history.faulted(OnFault::Restart), Action::Restarted);
+            history.released_for_reset();
+            history.finished_silently();
+        }
+        assert_eq!(history.faulted(OnFault::Restart), Action::GivenUp);
+        history.finished_silently();
+        assert_eq!(history.faulted(OnFault::Restart), Action::Restarted);
+        history.released_for_reset();
+        history.finished();
+        assert_eq!(history.in_a_row, 0, "a message was waiting");
     }
 
     #[test]
