@@ -84,8 +84,8 @@ fn what_a_lower_task_locks_counts_with_its_whole_budget() {
         .iter()
         .map(|response| response.map(|nanos| nanos.0))
         .collect();
-    // Its budget, 0.8 us of activation, two releases of 0.6 us, 2 us once.
-    assert_eq!(nanos[1], Some(104_000));
+    // Its budget, 0.9 us of activation, two releases of 0.6 us, 2 us once.
+    assert_eq!(nanos[1], Some(104_100));
     assert!(nanos[0].is_some_and(|low| low > 2_000_000 + 2 * 100_000));
     assert_eq!(nanos[2], None, "an async task is not analysed");
     assert_eq!(analysis.timer, Some(1));
