@@ -90,7 +90,7 @@ fn worst(latency_ns: u64, load: Phase) -> Worst {
         released_at_ns: begin,
         latency_ns,
         culprit: "task logger".into(),
-        culprit_ns: latency_ns - 330,
+        culprit_ns: latency_ns - 300,
     };
     Worst::new(sample, &events, &names)
 }

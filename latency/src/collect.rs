@@ -161,11 +161,14 @@ impl Collected {
 #[cfg(test)]
 mod tests {
     use super::Collected;
+    use crate::explain::explain;
+    use crate::report::{Report, Row, Source, System};
     use darma_abi::codes::Phase;
     use darma_abi::list::List;
     use darma_abi::report::Event as Line;
     use darma_abi::text::Text;
     use darma_trace::Kind;
+    use proptest::prelude::*;
 
     fn buckets(pairs: &[(u32, u32)]) -> Line {
         let mut list = List::new();
@@ -251,5 +254,60 @@ mod tests {
         assert_eq!(worst[0].spans[0].to_ns, 50);
         assert_eq!(collected.culprit("t", Phase::Idle), "section timer-queue");
         assert_eq!(collected.culprit("t", Phase::Loaded), "");
+    }
+
+    fn any_line() -> impl Strategy<Value = Line> {
+        let number = || prop_oneof![0u64..5, any::<u64>()];
+        let index = 0u32..3;
+        let sample = (index.clone(), number(), number());
+        let events = prop::collection::vec((any::<u32>(), 0u8..24, 0u32..4), 0..12);
+        let pairs = prop::collection::vec((any::<u32>(), any::<u32>()), 0..16);
+        prop_oneof![
+            sample.prop_map(|(index, released_at_ns, latency_ns)| Line::WorstSample {
+                index,
+                task: Text::new("t"),
+                task_number: 1,
+                phase: Phase::Loaded,
+                released_at_ns,
+                latency_ns,
+                culprit: Text::new("<b>"),
+                culprit_ns: latency_ns,
+            }),
+            (index, number(), events).prop_map(|(index, from_ns, items)| {
+                let mut events = List::new();
+                items
+                    .into_iter()
+                    .for_each(|item| events.push(item).unwrap());
+                Line::TraceEvents {
+                    index,
+                    from_ns,
+                    events,
+                }
+            }),
+            pairs.prop_map(|pairs| buckets(&pairs)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_reported_has_an_explanation_and_a_page(
+            lines in prop::collection::vec(any_line(), 0..20),
+        ) {
+            let collected = Collected::of(&lines);
+            let mut report = Report::new("tcg", "x", "y");
+            report.worst = collected.worst();
+            for worst in &report.worst {
+                let sum: u128 = worst.spans.iter().map(|span| u128::from(span.to_ns - span.from_ns)).sum();
+                let end = worst.released_at_ns.saturating_add(worst.latency_ns);
+                prop_assert_eq!(sum, u128::from(end - worst.released_at_ns));
+                prop_assert!(explain(worst).contains("what happened"));
+            }
+            if let Some(latency) = collected.latency("t", Phase::Idle) {
+                let key = (System::Darma, Phase::Idle, Source::Timer);
+                report.rows.push(Row::new(key, latency, 0, ""));
+            }
+            let page = report.render_html();
+            prop_assert!(page.ends_with("</html>\n") && !page.contains("NaN"));
+        }
     }
 }

@@ -6,7 +6,7 @@ use crate::quantity::{duration, seconds};
 use crate::worst::Worst;
 
 /// Width of a full bar, characters.
-const BAR: u64 = 40;
+const BAR: u128 = 40;
 
 /// The timeline of one wait.
 #[must_use]
@@ -30,7 +30,10 @@ pub fn explain(worst: &Worst) -> String {
     );
     for span in &worst.spans {
         let whole = worst.latency_ns.max(1);
-        let column = |ns: u64| usize::try_from(ns.min(whole) * BAR / whole).unwrap_or(0);
+        let column = |ns: u64| {
+            let part = u128::from(ns.min(whole)) * BAR / u128::from(whole);
+            usize::try_from(part).unwrap_or(0)
+        };
         let begin = column(span.from_ns);
         let length = column(span.to_ns).saturating_sub(begin).max(1);
         let mark = if span.in_the_way { "#" } else { "-" };

@@ -69,8 +69,8 @@ fn plot(worst: &Worst) -> String {
     let whole = float(worst.latency_ns.max(1));
     let x = |ns: u64| LEFT + (RIGHT - LEFT) * (float(ns) / whole).min(1.0);
     let step = round_step(worst.latency_ns);
-    let mut mark = 0;
-    while mark <= worst.latency_ns {
+    let marks = (0..=6).map_while(|number| step.checked_mul(number));
+    for mark in marks.filter(|mark| *mark <= worst.latency_ns) {
         svg.line("grid", (x(mark), 2.0), (x(mark), bottom + 4.0));
         let anchor = match mark {
             0 => Anchor::Start,
@@ -78,7 +78,6 @@ fn plot(worst: &Worst) -> String {
             _ => Anchor::Middle,
         };
         svg.text("axis", (x(mark), bottom + 18.0), anchor, duration(mark));
-        mark = mark.saturating_add(step);
     }
     let mut top = 4.0;
     for (what, spans) in &lanes {
