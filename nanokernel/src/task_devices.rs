@@ -99,7 +99,12 @@ fn bind(site: &Site<'_>, claims: &mut Claims, line: Line, task: TaskId) -> Resul
             check_reach(&facts, site.reach)?;
             perform(&facts.take_over());
             perform(&facts.send_to(message));
-            log::info!("{id} at {} is task {}'s", facts.bdf, task.0);
+            let registers = facts.memory().next().map_or(0, |span| span.first());
+            log::info!(
+                "{id} at {} is task {}'s, registers at {registers:#x}",
+                facts.bdf,
+                task.0
+            );
         }
         Line::Pin(pin) => {
             let pins = u8::try_from(site.io_apic.pins()).unwrap_or(u8::MAX);

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use anyhow::Result;
+use xtask::image::{self, Application};
 use xtask::kernels::Flavour;
 use xtask::qemu::{Clock, Disk, Machine};
 use xtask::ramdisk::{self, Parts};
@@ -17,6 +18,8 @@ use crate::transcript::Transcript;
 pub struct Experiment {
     /// Unique among all scenarios.
     pub name: String,
+    /// The application above Linux.
+    pub application: Application,
     /// Which kernel.
     pub flavour: Flavour,
     /// The kernel's command line, after `console=ttyS0`.
@@ -41,6 +44,7 @@ impl Experiment {
     pub fn new(name: impl Into<String>, script: &str) -> Self {
         Self {
             name: name.into(),
+            application: Application::package(image::APPLICATION),
             flavour: Flavour::Cloud,
             append: format!("darma.script={script}"),
             configuration: vec![("exit.on-poweroff", "yes".into())],
@@ -96,7 +100,7 @@ impl Experiment {
         }
         let module = folder.join("ramdisk.img");
         std::fs::write(&module, ramdisk::build(&parts)?)?;
-        let mut machine = Machine::new(&lab.image, &folder);
+        let mut machine = Machine::new(lab.image_of(&self.application)?, &folder);
         machine.initrd = Some(module);
         machine.memory_mib = self.memory_mib;
         machine.clock = self.clock;

@@ -5,11 +5,15 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use darma_abi::report::Event as Report;
+use darma_abi::shared::Phase;
 use darma_abi::units::Nanos;
 use xtask::idle_guest::Step;
 use xtask::image::Application;
+use xtask::log_compare::section;
 
-use super::Scenario;
+use super::{CLOUD, Scenario};
+use crate::experiment::Experiment;
 use crate::idle_run::IdleRun;
 use crate::laboratory::Laboratory;
 use crate::transcript::Transcript;
@@ -19,6 +23,13 @@ const APPLICATION: &str = "darma-device-tasks";
 const EDU: &str = "00:06.0";
 /// From the moment at which a device had to interrupt to the task's first instruction, ns.
 const LATEST: u64 = 800;
+/// Where q35 maps configuration space, the function's registers of it, and of those some: identity,
+/// base address, interrupt message.
+const CONFIGURATION: [u64; 4] = [0xb003_0000, 0xb003_0004, 0xb003_0010, 0xb003_0044];
+/// Where the emulated firmware places the function's registers; the log has to say the same.
+const REGISTERS: u64 = 0xfea0_0000;
+/// The HPET's registers: capabilities, configuration, counter, the first timer's message route.
+const HPET: [u64; 4] = [0xfed0_0000, 0xfed0_0010, 0xfed0_00f0, 0xfed0_0110];
 const LIMIT: Duration = Duration::from_secs(120);
 
 pub(super) fn scenarios() -> Vec<Scenario> {
@@ -30,6 +41,14 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             kernels: &[],
             seconds: 8,
             run: Box::new(idle),
+        },
+        Scenario {
+            name: "task-device-linux".into(),
+            claim: "Linux sees nothing of tasks' devices and delays none, loaded, storming, dying"
+                .into(),
+            kernels: CLOUD,
+            seconds: 110,
+            run: Box::new(linux),
         },
         Scenario {
             name: "task-device-absent".into(),
@@ -116,4 +135,81 @@ fn absent(lab: &Laboratory) -> Result<()> {
         run.log.iter().any(|line| line.starts_with(reason)),
         "the missing device is not named",
     )
+}
+
+fn linux(lab: &Laboratory) -> Result<()> {
+    let probed: Vec<u64> = CONFIGURATION
+        .into_iter()
+        .chain([REGISTERS, REGISTERS + 0x98])
+        .chain(HPET)
+        .collect();
+    let words: Vec<String> = probed.iter().map(|at| format!("{at:#x}")).collect();
+    let mut experiment = Experiment::new("task-device-linux", "devices")
+        .append(&format!("darma.probe={}", words.join(",")));
+    experiment.application = Application::package(APPLICATION);
+    experiment.extra.extend(with_edu());
+    let run = experiment.run(lab)?;
+
+    let place = format!("1234:11e8 at {EDU} is task 1's, registers at {REGISTERS:#x}");
+    run.require(
+        run.log.iter().any(|line| line.contains(&place)),
+        format!("the log does not say {place:?}"),
+    )?;
+    let functions = section(&run.console, "pci");
+    run.require(
+        functions.len() > 3 && !functions.iter().any(|line| line.contains(EDU)),
+        format!("Linux sees the task's function among {functions:?}"),
+    )?;
+    let clocks = section(&run.console, "clocksource").join(" ");
+    run.require(
+        clocks.contains("tsc") && !clocks.contains("hpet"),
+        format!("Linux has the clocks {clocks:?}"),
+    )?;
+    let probes: Vec<&String> = run
+        .console
+        .iter()
+        .filter(|line| line.contains("darma_fault: probe"))
+        .collect();
+    run.require(
+        probes.len() == probed.len(),
+        format!("{} probes of {}", probes.len(), probed.len()),
+    )?;
+    for line in probes {
+        // Address, before, written, after.
+        let numbers: Vec<u64> = line
+            .split([' ', ','])
+            .filter_map(|word| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok())
+            .collect();
+        let absent = u64::from(u32::MAX);
+        run.require(
+            numbers.len() == 4 && (numbers[1], numbers[3]) == (absent, absent),
+            format!("a task's device answered Linux: {line}"),
+        )?;
+    }
+    let died = run
+        .reports
+        .iter()
+        .any(|one| matches!(one, Report::Fault { .. }));
+    run.require(
+        died && run.userspace_ups() == 2,
+        "Linux did not die and come back beside the devices",
+    )?;
+    for (task, least) in [("hpet", [1_000, 4_000, 1_000]), ("edu", [8, 40, 10])] {
+        require_on_time(&run, task, least.iter().sum())?;
+        for (phase, least) in [Phase::Idle, Phase::Loaded, Phase::Recovery]
+            .into_iter()
+            .zip(least)
+        {
+            let samples = run
+                .latencies()
+                .iter()
+                .find(|one| one.task == task && one.phase == phase)
+                .map_or(0, |one| one.samples);
+            run.require(
+                samples >= least,
+                format!("{task} was released {samples} times in phase {phase}, not {least}"),
+            )?;
+        }
+    }
+    Ok(())
 }
