@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Section, class_of, escape, frame, title_of_load};
+use super::{Section, class_of, escape, frame, title_of, title_of_load};
 use crate::quantity::micros;
 use crate::report::{Load, Report, Row};
 
@@ -11,7 +11,7 @@ pub(super) fn rows(report: &Report) -> Option<Section> {
         return None;
     }
     let mut table = String::from(
-        "<table class=\"wide\"><thead><tr><th>system</th><th>source</th><th class=\"number\">samples</th>\
+        "<table class=\"wide\"><thead><tr><th>system, source</th><th class=\"number\">samples</th>\
          <th class=\"number\">missed</th><th class=\"number\">min</th><th class=\"number\">p50</th>\
          <th class=\"number\">p99</th><th class=\"number\">p99.9</th><th class=\"number\">max</th>\
          <th>longest in the way of the worst</th></tr></thead>\n",
@@ -25,7 +25,7 @@ pub(super) fn rows(report: &Report) -> Option<Section> {
         }
         let _ = writeln!(
             table,
-            "<tbody><tr><th class=\"group\" colspan=\"10\" scope=\"rowgroup\">{}</th></tr>",
+            "<tbody><tr><th class=\"group\" colspan=\"9\" scope=\"rowgroup\">{}</th></tr>",
             title_of_load(*load)
         );
         for row in rows {
@@ -45,11 +45,10 @@ pub(super) fn rows(report: &Report) -> Option<Section> {
 fn line(row: &Row) -> String {
     let missed = if row.missed == 0 { "" } else { " bad" };
     let mut out = format!(
-        "<tr><th scope=\"row\"><span class=\"dot {}\"></span>{}</th><td>{}</td><td class=\"number\">{}</td>\
+        "<tr><th scope=\"row\"><span class=\"dot {}\"></span>{}</th><td class=\"number\">{}</td>\
          <td class=\"number{missed}\">{}</td>",
         class_of(row),
-        row.system.title(),
-        row.source.name(),
+        title_of(row),
         grouped(row.samples),
         grouped(row.missed)
     );
