@@ -14,7 +14,8 @@
 //!    it is all that there is to undo, together with CR8, the APIC's in-service bit and the FPU.
 //!
 //! What a task was doing to shared data when a fault hit it inside a lock stays as it was; the fault's
-//! record says `in_lock`, as Rust's own mutexes would say *poisoned*.
+//! record says `in_lock`, as Rust's own mutexes would say *poisoned*. A fault that can hit between two
+//! stores of such data, inside a lock that did not end in time, stops every task.
 
 use crate::accounts;
 use crate::dispatch::task_stack_top;
@@ -250,7 +251,8 @@ fn abandon(kernel: &mut Kernel, class: usize, cause: Cause, now: Cycles) {
     ) else {
         return;
     };
-    let action = history.faulted(task.on_fault);
+    let in_lock = local_apic::priority_class() > running.ceiling;
+    let action = history.faulted(task.on_fault, cause.kind.place(in_lock));
     let record = TaskFault {
         task: control.task,
         kind: cause.kind,
@@ -258,7 +260,7 @@ fn abandon(kernel: &mut Kernel, class: usize, cause: Cause, now: Cycles) {
         at: now,
         rip: cause.rip,
         address: cause.address,
-        in_lock: local_apic::priority_class() > running.ceiling,
+        in_lock,
         count: history.faults(),
         words: cause.words,
     };

@@ -31,7 +31,27 @@ pub enum FaultKind {
     Budget,
 }
 
+/// Where in its work a fault hit a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Nothing that others use can be half-written.
+    Ordinary,
+    /// Between any two stores of shared data: whoever uses it next may read what was never written.
+    InsideData,
+}
+
 impl FaultKind {
+    /// Where such a fault hit, if the task held a lock or not. A panic, and an exception that the
+    /// program's own instruction raised, come where the program itself stopped: data is then as Rust's
+    /// mutexes would leave it, poisoned but whole. A budget's end and an overflow of the stack come
+    /// anywhere.
+    pub const fn place(self, in_lock: bool) -> Place {
+        match self {
+            Self::Budget | Self::StackOverflow if in_lock => Place::InsideData,
+            _ => Place::Ordinary,
+        }
+    }
+
     /// What it is called in reports.
     pub const fn name(self) -> &'static str {
         match self {
@@ -127,9 +147,12 @@ impl FaultHistory {
     }
 
     /// An activation faulted: what is to be done.
-    pub const fn faulted(&mut self, declared: OnFault) -> Action {
+    pub const fn faulted(&mut self, declared: OnFault, at: Place) -> Action {
         self.faults = self.faults.saturating_add(1);
         self.in_a_row = self.in_a_row.saturating_add(1);
+        if matches!(at, Place::InsideData) {
+            return Action::AllStopped;
+        }
         match declared {
             OnFault::StopAll => Action::AllStopped,
             OnFault::Degrade => Action::Stopped,
@@ -146,32 +169,70 @@ mod tests {
     #[test]
     fn the_declared_policy_decides() {
         let mut history = FaultHistory::new();
-        assert_eq!(history.faulted(OnFault::Restart), Action::Restarted);
-        assert_eq!(history.faulted(OnFault::Degrade), Action::Stopped);
-        assert_eq!(history.faulted(OnFault::StopAll), Action::AllStopped);
+        assert_eq!(
+            history.faulted(OnFault::Restart, Place::Ordinary),
+            Action::Restarted
+        );
+        assert_eq!(
+            history.faulted(OnFault::Degrade, Place::Ordinary),
+            Action::Stopped
+        );
+        assert_eq!(
+            history.faulted(OnFault::StopAll, Place::Ordinary),
+            Action::AllStopped
+        );
         assert_eq!(history.faults(), 3);
+    }
+
+    #[test]
+    fn half_written_data_stops_everybody_who_could_read_it() {
+        let mut history = FaultHistory::new();
+        for kind in [FaultKind::Budget, FaultKind::StackOverflow] {
+            let inside = history.faulted(OnFault::Restart, kind.place(true));
+            assert_eq!(inside, Action::AllStopped);
+            let outside = history.faulted(OnFault::Restart, kind.place(false));
+            assert_eq!(outside, Action::Restarted);
+            history.finished();
+        }
+        let panic = history.faulted(OnFault::Restart, FaultKind::Panic.place(true));
+        assert_eq!(panic, Action::Restarted);
     }
 
     #[test]
     fn a_task_that_only_faults_is_given_up() {
         let mut history = FaultHistory::new();
         for _ in 1..FAULTS_IN_A_ROW {
-            assert_eq!(history.faulted(OnFault::Restart), Action::Restarted);
+            assert_eq!(
+                history.faulted(OnFault::Restart, Place::Ordinary),
+                Action::Restarted
+            );
         }
-        assert_eq!(history.faulted(OnFault::Restart), Action::GivenUp);
+        assert_eq!(
+            history.faulted(OnFault::Restart, Place::Ordinary),
+            Action::GivenUp
+        );
     }
 
     #[test]
     fn a_run_for_the_reset_alone_does_not_end_the_row() {
         let mut history = FaultHistory::new();
         for _ in 1..FAULTS_IN_A_ROW {
-            assert_eq!(history.faulted(OnFault::Restart), Action::Restarted);
+            assert_eq!(
+                history.faulted(OnFault::Restart, Place::Ordinary),
+                Action::Restarted
+            );
             history.released_for_reset();
             history.finished_silently();
         }
-        assert_eq!(history.faulted(OnFault::Restart), Action::GivenUp);
+        assert_eq!(
+            history.faulted(OnFault::Restart, Place::Ordinary),
+            Action::GivenUp
+        );
         history.finished_silently();
-        assert_eq!(history.faulted(OnFault::Restart), Action::Restarted);
+        assert_eq!(
+            history.faulted(OnFault::Restart, Place::Ordinary),
+            Action::Restarted
+        );
         history.released_for_reset();
         history.finished();
         assert_eq!(history.in_a_row, 0, "a message was waiting");
@@ -181,7 +242,10 @@ mod tests {
     fn a_finished_activation_begins_the_row_anew() {
         let mut history = FaultHistory::new();
         for _ in 0..10 * FAULTS_IN_A_ROW {
-            assert_eq!(history.faulted(OnFault::Restart), Action::Restarted);
+            assert_eq!(
+                history.faulted(OnFault::Restart, Place::Ordinary),
+                Action::Restarted
+            );
             history.finished();
         }
     }
