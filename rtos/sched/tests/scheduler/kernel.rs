@@ -4,7 +4,7 @@ use crate::{Case, Counts, HORIZON, Outcome, Source, Times, What};
 use darma_abi::shared::Phase;
 use darma_abi::units::{Cycles, Vector};
 use darma_histogram::Histogram;
-use darma_sched::faults::{Action, FaultHistory, FaultKind};
+use darma_sched::faults::{Action, FaultHistory, FaultKind, Place};
 use darma_sched::{Accounting, Activation, Periodic, Priority, TimeScale, TimerQueue};
 use std::collections::VecDeque;
 
@@ -199,7 +199,7 @@ impl<'c> Kernel<'c> {
         let declared = &self.case.tasks[ended.task];
         let control = &mut self.controls[ended.task];
         control.account.abandon(Phase::Idle, kind);
-        match control.history.faulted(declared.on_fault) {
+        match control.history.faulted(declared.on_fault, Place::Ordinary) {
             Action::Restarted => {
                 control.reset = true;
                 if matches!(declared.source, Source::Software { .. }) {
