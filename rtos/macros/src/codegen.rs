@@ -29,7 +29,7 @@ pub(crate) fn generate(app: &App, analysis: &Analysis) -> TokenStream {
         ..
     } = app;
     let (shared, local) = (&app.shared.item, &app.local.item);
-    let init = &app.init.item;
+    let init = named_lifetime(&app.init.item);
     let functions = app.tasks.iter().map(|task| named_lifetime(&task.item));
     let resources = resources::generate(app, analysis);
     let init_context = context::init(app);
@@ -57,11 +57,11 @@ pub(crate) fn generate(app: &App, analysis: &Analysis) -> TokenStream {
     }
 }
 
-/// `Context` in an async signature needs its lifetime written out; the user need not know.
+/// Writes out the lifetime of `Context`, which an async signature needs and a strict lint asks for; the
+/// user need not know of it.
 fn named_lifetime(item: &ItemFn) -> ItemFn {
     let mut item = item.clone();
-    if item.sig.asyncness.is_some()
-        && let Some(FnArg::Typed(first)) = item.sig.inputs.first_mut()
+    if let Some(FnArg::Typed(first)) = item.sig.inputs.first_mut()
         && let Type::Path(path) = &mut *first.ty
         && let Some(last) = path.path.segments.last_mut()
         && last.arguments.is_none()

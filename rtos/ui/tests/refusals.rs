@@ -111,15 +111,47 @@ fn outermost(span: &Value) -> &Value {
     }
 }
 
-#[test]
-fn what_cannot_work_does_not_compile_and_the_message_says_what_to_do() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("refused");
-    let mut files: Vec<PathBuf> = fs::read_dir(&folder)
+/// The files of a folder.
+fn sources(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
         .expect("the folder")
         .map(|entry| entry.expect("readable").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
         .collect();
     files.sort();
+    files
+}
+
+#[test]
+fn an_application_with_the_strictest_lints_compiles_without_a_word() {
+    let library = library();
+    for file in sources("accepted") {
+        assert_eq!(refusals(&file, &library), "", "{}", file.display());
+    }
+}
+
+#[test]
+fn the_newcomers_application_compiles_as_it_is_printed() {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let guide = fs::read_to_string(guide).expect("rtos/README.md");
+    let printed = |holds: &str| {
+        let blocks = guide.split("```rust\n").skip(1);
+        blocks
+            .filter_map(|rest| rest.split("```").next())
+            .find(|block| block.contains(holds))
+            .unwrap_or_else(|| panic!("rtos/README.md prints no code with {holds:?}"))
+    };
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("newcomer.rs");
+    let program = format!("{}\n{}", printed("mod app {"), printed("mod tests {"));
+    // Its tests belong to what is compiled.
+    fs::write(&file, program.replace("#[cfg(test)]", "")).expect("a writable folder");
+    assert_eq!(refusals(&file, &library()), "");
+}
+
+#[test]
+fn what_cannot_work_does_not_compile_and_the_message_says_what_to_do() {
+    let files = sources("refused");
     assert!(files.len() > 25, "the refusals are there");
     let library = library();
     let bless = std::env::var_os("DARMA_BLESS").is_some();
