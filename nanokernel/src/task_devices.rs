@@ -113,9 +113,26 @@ fn bind(site: &Site<'_>, claims: &mut Claims, line: Line, task: TaskId) -> Resul
             let destination = u32::from(site.host_apic) << 24;
             site.io_apic.program(pin, message.data(), destination);
             log::info!("pin {pin} of the I/O APIC is task {}'s", task.0);
+            warn_of_wires(site, claims, pin);
         }
     }
     Ok(())
+}
+
+/// Names the GPOS's functions that interrupt by wire only. Which pin a wire ends at is said by a method
+/// of the firmware's, in a language that is not interpreted here.
+fn warn_of_wires(site: &Site<'_>, claims: &Claims, pin: u8) {
+    const INTERRUPT_PIN: u8 = 0x3d;
+    let owned = |bdf: Bdf| claims.functions().iter().any(|facts| facts.bdf == bdf);
+    for facts in site.functions.iter().filter(|facts| !owned(facts.bdf)) {
+        let messages = facts.capabilities.msi.is_some() || facts.capabilities.msix.is_some();
+        if !messages && pci::read(facts.bdf.0, INTERRUPT_PIN, PortWidth::Byte) != 0 {
+            log::warn!(
+                "PCI function {} interrupts by wire: if that is pin {pin}, Linux will not hear it; bind another pin then",
+                facts.bdf
+            );
+        }
+    }
 }
 
 /// An MSI-X table can be written only where memory is mapped.

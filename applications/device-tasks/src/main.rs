@@ -3,86 +3,72 @@
 //!
 //! `edu` answers the message of a PCI function (QEMU's `-device edu`), ten times a second; `hpet`
 //! an edge on a pin of the I/O APIC, a thousand times a second. Both devices know when their
-//! interrupt was due ([`Ended::due`](darma_device::edu::Ended), [`HpetTimer::fired`]), and the tasks
-//! say so to the kernel, so the latencies in the report count from there. Linux sees neither.
+//! interrupt was due ([`Ended::due`](rtos::device::edu::Ended),
+//! [`HpetTimer::fired`](rtos::device::hpet::HpetTimer::fired)), and the tasks say so to the kernel, so
+//! the latencies in the report count from there. Linux sees neither.
+//!
+//! A device that is not there is refused before `init` is called. What can still go wrong is said in
+//! the log, and the task then has nothing to do.
 #![no_std]
 #![no_main]
 
-use darma_abi::units::Nanos;
-use darma_device::edu::{self, Edu};
-use darma_device::hpet::HpetTimer;
-use darma_nanokernel::{Application, Devices};
-use darma_rtos::lock::Resource;
-use darma_rtos::{Ceiling, Float, Line, OnFault, Priority, Run, Source, Task};
+#[rtos::app]
+mod app {
+    use rtos::Nanos;
+    use rtos::device::edu::Edu;
+    use rtos::device::hpet::HpetTimer;
 
-/// A pin that the HPET reaches and that no device of the emulated machine uses.
-const PIN: u8 = 23;
-const PERIOD: Nanos = Nanos(1_000_000);
+    /// A pin that the HPET reaches and that no device of the emulated machine uses; `hpet` binds it.
+    const PIN: u8 = 23;
+    const PERIOD: Nanos = Nanos(1_000_000);
 
-static EDU: Resource<Option<Edu>> = Resource::new(None, Ceiling::of(Priority::MIDDLE));
-static HPET: Resource<Option<HpetTimer>> = Resource::new(None, Ceiling::of(Priority::HIGH));
+    #[shared]
+    struct Shared {}
 
-const fn task(name: &'static str, priority: Priority, line: Line, body: fn(&Run)) -> Task {
-    Task {
-        name,
-        priority,
-        source: Source::Interrupt(line),
-        deadline: Some(Nanos(500_000)),
-        budget: Some(Nanos(50_000)),
-        on_fault: OnFault::StopAll,
-        float: Float::Soft,
-        body,
-        reset: || {},
+    #[local]
+    struct Local {
+        function: Option<Edu>,
+        timer: Option<HpetTimer>,
     }
-}
 
-static TASKS: [Task; 2] = [
-    task("hpet", Priority::HIGH, Line::Pin(PIN), hpet_fired),
-    task(
-        "edu",
-        Priority::MIDDLE,
-        Line::Pci {
-            vendor: edu::VENDOR,
-            device: edu::DEVICE,
-        },
-        transfer_ended,
-    ),
-];
-
-darma_nanokernel::application!(Application {
-    name: "device-tasks",
-    tasks: &TASKS,
-    init,
-    monotonic: None,
-});
-
-fn init(devices: &mut Devices) {
-    match Edu::take(devices) {
-        Ok(mut edu) => {
-            log::info!("edu: end of transfers known: {}", edu.is_exact());
-            edu.start();
-            EDU.lock(|place| *place = Some(edu));
+    #[init]
+    fn init(cx: init::Context) -> (Shared, Local) {
+        let function = match Edu::take(cx.devices) {
+            Ok(mut function) => {
+                log::info!("edu: end of transfers known: {}", function.is_exact());
+                function.start();
+                Some(function)
+            }
+            Err(error) => {
+                log::error!("edu: {error}");
+                None
+            }
+        };
+        let timer = cx.devices.hpet().and_then(|hpet| hpet.start(PIN, PERIOD));
+        if let Err(error) = &timer {
+            log::error!("hpet: {error}");
         }
-        Err(error) => log::error!("edu: {error}"),
+        let timer = timer.ok();
+        (Shared {}, Local { function, timer })
     }
-    match devices.hpet().and_then(|hpet| hpet.start(PIN, PERIOD)) {
-        Ok(timer) => HPET.lock(|place| *place = Some(timer)),
-        Err(error) => log::error!("hpet: {error}"),
-    }
-}
 
-fn hpet_fired(run: &Run) {
-    if let Some(due) = HPET.lock(|timer| timer.as_mut()?.fired()) {
-        run.answers(due);
-    }
-}
-
-fn transfer_ended(run: &Run) {
-    EDU.lock(|edu| {
-        let Some(edu) = edu else { return };
-        if let Some(due) = edu.ended().and_then(|ended| ended.due) {
-            run.answers(due);
+    #[task(binds = pin(23), priority = 3, deadline = 500.micros(), budget = 50.micros(),
+           on_fault = stop_all, local = [timer])]
+    fn hpet(cx: hpet::Context) {
+        if let Some(due) = cx.local.timer.as_mut().and_then(HpetTimer::fired) {
+            cx.run.answers(due);
         }
-        edu.start();
-    });
+    }
+
+    #[task(binds = pci(0x1234, 0x11e8), priority = 2, deadline = 500.micros(), budget = 50.micros(),
+           on_fault = stop_all, local = [function])]
+    fn edu(cx: edu::Context) {
+        let Some(function) = cx.local.function else {
+            return;
+        };
+        if let Some(due) = function.ended().and_then(|ended| ended.due) {
+            cx.run.answers(due);
+        }
+        function.start();
+    }
 }
