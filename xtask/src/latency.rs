@@ -1,27 +1,33 @@
 //! The latency laboratory: what a task, and what Linux's own real-time thread, waits for on the same
-//! emulated machine under the same load, without and with Darma.
+//! emulated machine under the same load, without and with Darma; and what Darma costs Linux's programs.
 //!
-//! Three machines make all rows: Debian's generic kernel alone, its `PREEMPT_RT` kernel alone, and the
-//! generic kernel under Darma, in which cyclictest and the nanokernel's own histograms measure at the same
-//! time. Two run at once: an instruction-counted machine uses one processor of the host, and does not feel
-//! its neighbour.
+//! ```text
+//!   Debian's generic kernel alone ──── cyclictest ──┐
+//!   Debian's PREEMPT_RT kernel alone ─ cyclictest ──┤           ┌─► latency.json, latency.html
+//!   generic kernel under Darma ─┬───── cyclictest ──┼─► Report ─┼─► latency/*.hgrm
+//!     with `applications/latency` └─── tasks ───────┤           └─► table, explanation
+//!   the same work, alone and under Darma ── times ──┘
+//! ```
+//!
+//! Each is an emulated machine; two run at once. An instruction-counted machine uses one processor of the
+//! host, and does not feel its neighbour.
 
 pub mod cyclictest;
 pub mod machine;
 pub mod overhead;
 pub mod payload;
-pub mod rows;
+mod pool;
 mod systems;
 
+use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
+use darma_latency::{Overhead, Program, Report, System, explain};
 
-use crate::quantity::micros;
-use crate::table::{self, Cell, Table};
-use crate::terminal::{self, Tone};
-use crate::{prepare, qemu};
-use rows::{Row, Situation, System};
+use crate::kernels::Flavour;
+use crate::toolchain::Choice;
+use crate::{image, latency_table, paths, prepare, process, qemu, terminal};
 
 /// A part of the laboratory's work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -52,14 +58,24 @@ impl Part {
     }
 }
 
-impl Options {
-    fn wants(&self, part: Part) -> bool {
-        self.only.is_empty() || self.only.contains(&part)
-    }
+/// What is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// The tables.
+    Text,
+    /// `latency.json`.
+    Json,
+    /// The tables and the longest wait's timeline.
+    Explained,
+}
 
-    fn wants_system(&self, system: System) -> bool {
-        self.only.is_empty() || self.only.iter().any(|part| part.system() == Some(system))
-    }
+/// How often everything is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runs {
+    /// Once.
+    Once,
+    /// Twice, and the two are compared byte by byte.
+    Twice,
 }
 
 /// What to measure.
@@ -71,68 +87,229 @@ pub struct Options {
     pub seconds: u32,
     /// Crashes under Darma for the recovery rows.
     pub crashes: u32,
+    /// What is printed.
+    pub output: Output,
+    /// How often everything is measured.
+    pub runs: Runs,
 }
 
-/// Measures, prints the table, and writes the files.
+impl Options {
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+
+    fn wants_system(&self, system: System) -> bool {
+        self.only.is_empty() || self.only.iter().any(|part| part.system() == Some(system))
+    }
+
+    /// The command that makes this report again.
+    fn command(&self) -> String {
+        let mut words = format!(
+            "cargo xtask latency --seconds {} --crashes {}",
+            self.seconds, self.crashes
+        );
+        for part in &self.only {
+            use clap::ValueEnum;
+            if let Some(value) = part.to_possible_value() {
+                words.push_str(" --only ");
+                words.push_str(value.get_name());
+            }
+        }
+        words
+    }
+}
+
+/// What a measurement yielded.
+struct Measured {
+    report: Report,
+    overhead: overhead::Comparison,
+    troubles: Vec<String>,
+}
+
+/// Measures, prints the tables, and writes the files.
 ///
 /// # Errors
 /// Set-up failed, or a run did not do all that it was to do.
 pub fn run(options: &Options) -> Result<()> {
     let began = Instant::now();
     prepare::machine()?;
-    let measured = systems::measure(options)?;
-    if !measured.rows.is_empty() {
-        print!("{}", text(&measured.rows));
+    let mut measured = measure(options)?;
+    let files = write(&measured.report)?;
+    if options.runs == Runs::Twice {
+        let again = measure(options)?;
+        measured.troubles.extend(again.troubles);
+        if again.report == measured.report {
+            terminal::note("the second run gave the same report, sample by sample");
+        } else {
+            let json = paths::cache().join("latency-second.json");
+            again.report.write_json(&json)?;
+            measured.troubles.push(format!(
+                "the second run gave another report: {}",
+                paths::shown(&json)
+            ));
+        }
     }
-    if options.wants(Part::Overhead) {
-        print!("{}", overhead::text(&overhead::measure()?));
-    }
-    terminal::note(&format!("took {} s", began.elapsed().as_secs()));
+    print(options.output, &measured, &files.json)?;
+    terminal::note(&format!(
+        "report: {}; page: {}; percentile files: {}; took {} s",
+        paths::shown(&files.json),
+        paths::shown(&files.page),
+        paths::shown(&files.percentiles),
+        began.elapsed().as_secs()
+    ));
     if !measured.troubles.is_empty() {
         bail!("the laboratory failed ({})", measured.troubles.join("; "));
     }
     Ok(())
 }
 
-/// The table for the terminal.
-#[must_use]
-pub fn text(rows: &[Row]) -> String {
-    let mut table = Table::new(&[
-        "system", "load", "source", ">samples", ">missed", ">min", ">p50", ">p99", ">p99.9", ">max",
-    ]);
-    for row in rows {
-        let summary = row.summary;
-        let tone = if row.missed > 0 {
-            Tone::Bad
-        } else {
-            Tone::Plain
-        };
-        table.row([
-            row.system.name().into(),
-            row.situation.name().into(),
-            row.source.name().into(),
-            summary.samples.to_string().into(),
-            Cell::new(row.missed.to_string(), tone),
-            micros(summary.min_ns).into(),
-            micros(summary.p50_ns).into(),
-            micros(summary.p99_ns).into(),
-            micros(summary.p999_ns).into(),
-            Cell::new(
-                micros(summary.max_ns),
-                if row.situation == Situation::Idle {
-                    Tone::Plain
-                } else {
-                    Tone::Good
-                },
-            ),
-        ]);
+/// Explains the longest wait of the last report.
+///
+/// # Errors
+/// There is no report, or nothing in it to explain.
+pub fn explain_last() -> Result<()> {
+    let report = Report::read_json(&files().json)?;
+    ensure!(
+        !report.worst.is_empty(),
+        "the report names no longest wait: measure with `cargo xtask latency --only darma`"
+    );
+    for worst in &report.worst {
+        println!("{}", explain::explain(worst));
     }
-    format!(
-        "{}\n{}",
-        table::heading(&format!(
-            "Latency, us ({}: one instruction = 2 ns)",
-            qemu::Clock::REFERENCE.tier()
-        )),
-        table.text()
-    )
+    Ok(())
+}
+
+/// Whether there is a report to explain.
+#[must_use]
+pub fn has_report() -> bool {
+    files().json.is_file()
+}
+
+fn print(output: Output, measured: &Measured, json: &std::path::Path) -> Result<()> {
+    if output == Output::Json {
+        print!("{}", std::fs::read_to_string(json)?);
+        return Ok(());
+    }
+    print!("{}", latency_table::text(&measured.report));
+    if !measured.overhead.works.is_empty() {
+        print!("\n{}", overhead::text(&measured.overhead));
+    }
+    if output == Output::Explained
+        && let Some(worst) = measured.report.worst.first()
+    {
+        println!("\n{}", explain::explain(worst));
+    }
+    Ok(())
+}
+
+struct Files {
+    json: PathBuf,
+    page: PathBuf,
+    percentiles: PathBuf,
+}
+
+fn files() -> Files {
+    Files {
+        json: paths::cache().join("latency.json"),
+        page: paths::cache().join("latency.html"),
+        percentiles: paths::cache().join("latency"),
+    }
+}
+
+fn write(report: &Report) -> Result<Files> {
+    let files = files();
+    report.write_json(&files.json)?;
+    report.write_hgrm(&files.percentiles)?;
+    report.write_html(&files.page)?;
+    Ok(files)
+}
+
+fn measure(options: &Options) -> Result<Measured> {
+    let mut jobs = systems::jobs(options);
+    if options.wants(Part::Overhead) {
+        jobs.extend(overhead::JOBS);
+    }
+    let mut kernels = Vec::new();
+    for flavour in [Flavour::Generic, Flavour::Rt] {
+        if jobs.iter().any(|job| job.flavour() == flavour) {
+            kernels.push((flavour, payload::prepare(flavour)?));
+        }
+    }
+    let application = image::Application::package(APPLICATION);
+    let image = if jobs.iter().any(|job| job.is_under_darma()) {
+        Some(image::build(&application, Choice::Auto)?)
+    } else {
+        None
+    };
+    let heard = pool::run_all(&jobs, options, &kernels, image.as_ref());
+    let mut measured = Measured {
+        report: Report::new(
+            &qemu::Clock::REFERENCE.tier(),
+            &commit(),
+            &options.command(),
+        ),
+        overhead: overhead::Comparison::default(),
+        troubles: Vec::new(),
+    };
+    let report = &mut measured.report;
+    for (job, result) in &heard {
+        let result = match result {
+            Ok(heard) => {
+                let troubles = heard.troubles.iter();
+                measured
+                    .troubles
+                    .extend(troubles.map(|trouble| format!("{}: {trouble}", job.name())));
+                systems::add_rows(*job, heard, report)
+            }
+            Err(error) => Err(anyhow::anyhow!("{error:#}")),
+        };
+        if let Err(error) = result {
+            measured.troubles.push(format!("{}: {error:#}", job.name()));
+        }
+    }
+    report.rows.retain(|row| options.wants_system(row.system));
+    report
+        .rows
+        .sort_by_key(|row| (row.system, row.source, row.load.code()));
+    if options.wants(Part::Overhead) {
+        match overhead::compare(&heard) {
+            Ok(comparison) => {
+                report.overhead = Overhead::of(
+                    comparison
+                        .works
+                        .iter()
+                        .map(|work| Program {
+                            name: work.name.clone(),
+                            ratio: work.ratio(),
+                        })
+                        .collect(),
+                );
+                report.extras.push(overhead::exits_extra(&comparison));
+                measured.overhead = comparison;
+            }
+            Err(error) => measured.troubles.push(format!("overhead: {error:#}")),
+        }
+    }
+    Ok(measured)
+}
+
+/// The application whose tasks are measured.
+const APPLICATION: &str = image::APPLICATION;
+
+/// The source's commit, short; with a plus sign where files differ from it.
+fn commit() -> String {
+    let git = |words: &[&str]| {
+        let mut command = std::process::Command::new("git");
+        process::capture(command.args(words).current_dir(paths::root())).ok()
+    };
+    let Some(commit) = git(&["rev-parse", "--short", "HEAD"]) else {
+        // A copy without its history is still a tree that can be measured.
+        return "unknown".into();
+    };
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"]);
+    let mark = match changed {
+        Some(list) if list.trim().is_empty() => "",
+        _ => "+",
+    };
+    format!("{}{mark}", commit.trim())
 }

@@ -80,7 +80,9 @@ enum Command {
     #[command(after_help = "Examples:\n  \
         cargo xtask latency                        the whole table\n  \
         cargo xtask latency --only linux-rt        one system\n  \
-        cargo xtask latency --quick                each phase for one second")]
+        cargo xtask latency --quick                each phase for one second\n  \
+        cargo xtask latency --twice                and show that a second run gives the same\n  \
+        cargo xtask latency --explain              where the longest waits went")]
     Latency(Latency),
     /// Join Linux's console of a demonstration that was started with --keep
     Attach,
@@ -150,14 +152,26 @@ struct Bench {
 #[derive(Args)]
 struct Latency {
     /// Only this system, or the overhead table; may be given more than once
-    #[arg(long, value_enum, value_name = "SYSTEM")]
+    #[arg(long, value_enum, value_name = "PART")]
     only: Vec<Part>,
     /// Virtual seconds of each measured phase
-    #[arg(long, value_name = "S", default_value_t = 10)]
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
     seconds: u32,
+    /// Crashes under Darma for the recovery rows
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    crashes: u32,
     /// Measure each phase for one second only, with one crash
     #[arg(long)]
     quick: bool,
+    /// Measure everything twice and compare
+    #[arg(long)]
+    twice: bool,
+    /// Show where the longest waits of the last report went; measure first if there is none
+    #[arg(long)]
+    explain: bool,
+    /// Print latency.json instead of the tables
+    #[arg(long)]
+    json: bool,
 }
 
 fn crash_kind(name: &str) -> Result<CrashKind, String> {
@@ -249,11 +263,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             output: output(options.json),
         }),
         Command::ThreadMetric { json } => thread_metric::run(json),
-        Command::Latency(options) => latency::run(&latency::Options {
-            only: options.only,
-            seconds: if options.quick { 1 } else { options.seconds },
-            crashes: if options.quick { 1 } else { 5 },
-        }),
+        Command::Latency(options) => laboratory(options),
         Command::Attach => console::attach("demo"),
         Command::Run(options) => interactive(options),
         Command::Standalone(options) => alone(&options),
@@ -348,6 +358,27 @@ fn demo(options: Demo) -> Result<()> {
         },
         detail: detail(options.verbose),
         output: output(options.json),
+    })
+}
+
+fn laboratory(options: Latency) -> Result<()> {
+    if options.explain && latency::has_report() {
+        return latency::explain_last();
+    }
+    latency::run(&latency::Options {
+        only: options.only,
+        seconds: if options.quick { 1 } else { options.seconds },
+        crashes: if options.quick { 1 } else { options.crashes },
+        output: match (options.json, options.explain) {
+            (true, _) => latency::Output::Json,
+            (false, true) => latency::Output::Explained,
+            (false, false) => latency::Output::Text,
+        },
+        runs: if options.twice {
+            latency::Runs::Twice
+        } else {
+            latency::Runs::Once
+        },
     })
 }
 

@@ -4,36 +4,28 @@
 //! application run meanwhile, so what they take is in the ratio.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use darma_abi::codes::Mark;
 use darma_abi::report;
+use darma_latency::Extra;
 
-use super::machine::{Below, Heard, Run};
-use super::payload;
-use crate::image::{self, Application, Image};
-use crate::kernels::Flavour;
-use crate::prepare::LinuxFiles;
+use super::machine::Heard;
+use super::systems::Job;
 use crate::quantity::duration;
 use crate::table::{self, Cell, Table};
-use crate::terminal::{self, Tone};
-use crate::toolchain::Choice;
+use crate::terminal::Tone;
 
 /// What each line begins with.
-const WORD: &str = "DARMA-WORK ";
+pub(super) const WORD: &str = "DARMA-WORK ";
 /// Words for Linux's kernel, on both machines. Without random addresses: measured, whether a process needs a
 /// page of page tables more is their doing, and made the same work differ by 6 % from run to run. Without
 /// five-level paging, which the nanokernel hides from Linux: Linux alone would be 1 % slower for it.
 const LIKE_WITH_LIKE: &str = "norandmaps no5lvl";
 /// The least number of works for a table.
 const WORKS: usize = 7;
-/// Wall time for one of the two machines.
-const LIMIT: Duration = Duration::from_secs(1200);
 /// A ratio that no work may exceed.
 pub const MOST_EACH: f64 = 1.02;
-/// A ratio that the mean may not exceed.
-pub const MOST_MEAN: f64 = 1.01;
 
 /// One work's times.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,21 +60,9 @@ impl Work {
 
 /// All works.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Overhead {
+pub struct Comparison {
     /// In the order in which they ran.
     pub works: Vec<Work>,
-}
-
-impl Overhead {
-    /// The geometric mean of the ratios, as usual for ratios of times.
-    #[must_use]
-    pub fn mean(&self) -> f64 {
-        if self.works.is_empty() {
-            return 1.0;
-        }
-        let logarithms: f64 = self.works.iter().map(|work| work.ratio().ln()).sum();
-        (logarithms / as_float(self.works.len() as u64)).exp()
-    }
 }
 
 /// Exact below 2^53, which no time and no count here reaches.
@@ -91,24 +71,31 @@ fn as_float(value: u64) -> f64 {
     value as f64
 }
 
-/// Runs all works on both machines, both at once.
+/// The two machines.
+pub(super) const JOBS: [Job; 2] = [Job::WorkUnderDarma, Job::WorkAlone];
+
+/// Words for the payload, on both machines.
+pub(super) fn words() -> String {
+    format!("darma.script=overhead {LIKE_WITH_LIKE}")
+}
+
+/// Puts the works of the two machines beside each other.
 ///
 /// # Errors
 /// A machine failed, or the two did not do the same works.
-pub fn measure() -> Result<Overhead> {
-    let files = payload::prepare(Flavour::Generic)?;
-    let image = image::build(&Application::package(image::APPLICATION), Choice::Auto)?;
-    let (alone, under) = std::thread::scope(|scope| {
-        let alone = scope.spawn(|| perform("overhead-alone", None, &files));
-        let under = perform("overhead-darma", Some(&image), &files);
-        (alone.join(), under)
-    });
-    let Ok(alone) = alone else {
-        bail!("the machine without Darma: its thread panicked");
+pub(super) fn compare(heard: &[(Job, Result<Heard>)]) -> Result<Comparison> {
+    let of = |wanted: Job| {
+        let (_, result) = heard
+            .iter()
+            .find(|(job, _)| *job == wanted)
+            .with_context(|| format!("{} did not run", wanted.title()))?;
+        // Why it failed stands with the job.
+        let failed = |_| anyhow!("{} failed", wanted.title());
+        result.as_ref().map_err(failed)
     };
-    let under = under?;
+    let (alone, under) = (of(Job::WorkAlone)?, of(Job::WorkUnderDarma)?);
     let exits = exits(&under.reports);
-    let (alone, under) = (times(&alone?.console)?, times(&under.console)?);
+    let (alone, under) = (times(&alone.console)?, times(&under.console)?);
     ensure!(
         alone.len() == under.len() && alone.len() >= WORKS,
         "{} works alone, {} under Darma, and at least {WORKS} are to be compared",
@@ -134,29 +121,9 @@ pub fn measure() -> Result<Overhead> {
                 exits,
             })
         });
-    Ok(Overhead {
+    Ok(Comparison {
         works: works.collect::<Result<_>>()?,
     })
-}
-
-fn perform(name: &str, image: Option<&Image>, files: &LinuxFiles) -> Result<Heard> {
-    let run = Run {
-        name: name.to_owned(),
-        below: image.map_or(Below::Nothing, Below::Darma),
-        flavour: Flavour::Generic,
-        files,
-        words: format!("darma.script=overhead {LIKE_WITH_LIKE}"),
-        limit: LIMIT,
-    };
-    let step = terminal::step(name);
-    let heard = run.record(|_| ())?;
-    ensure!(
-        heard.troubles.is_empty(),
-        "{name}: {}",
-        heard.troubles.join("; ")
-    );
-    step.done("measured");
-    Ok(heard)
 }
 
 /// The exits of each work: the nanokernel counts from its start, and says so at each mark.
@@ -217,53 +184,126 @@ fn times(console: &[String]) -> Result<Vec<(String, u64)>> {
         .collect()
 }
 
-/// The table for the terminal.
+/// The tables for the terminal.
 #[must_use]
-pub fn text(overhead: &Overhead) -> String {
-    let mut table = Table::new(&["program", ">alone", ">under Darma", ">ratio"]);
-    let shown = |ratio: f64, most: f64| {
-        let tone = if ratio > most { Tone::Bad } else { Tone::Good };
-        Cell::new(format!("{ratio:.4}"), tone)
-    };
+pub fn text(overhead: &Comparison) -> String {
+    let mut times = Table::new(&["program", ">alone", ">under Darma", ">ratio"]);
     for work in &overhead.works {
-        table.row([
+        let ratio = work.ratio();
+        let tone = if ratio > MOST_EACH {
+            Tone::Bad
+        } else {
+            Tone::Good
+        };
+        times.row([
             work.name.as_str().into(),
             duration(work.alone_ns).into(),
             duration(work.under_darma_ns).into(),
-            shown(work.ratio(), MOST_EACH),
+            Cell::new(format!("{ratio:.4}"), tone),
         ]);
     }
-    table.row([
-        "mean".into(),
-        "".into(),
-        "".into(),
-        shown(overhead.mean(), MOST_MEAN),
-    ]);
+    let mut exits = Table::new(&["program", ">exits/s", "of them"]);
+    for row in exit_rows(overhead) {
+        exits.row(row.map(Cell::from));
+    }
     format!(
         "{}\n{}\n{}\n{}",
         table::heading("Time of the same work with and without Darma, its real-time tasks running"),
-        table.text(),
+        times.text(),
         table::heading("Exits per second under Darma, by kind"),
-        exits_table(overhead).text()
+        exits.text()
     )
 }
 
-/// A line for each work, with a column for all exits and the kinds below it, the most frequent first.
-fn exits_table(overhead: &Overhead) -> Table {
-    let mut table = Table::new(&["program", ">exits/s", "of them"]);
-    for work in &overhead.works {
+/// The exits as a table of the page.
+#[must_use]
+pub fn exits_extra(overhead: &Comparison) -> Extra {
+    Extra {
+        title: "Exits per second under Darma".into(),
+        note: "How often the processor left Linux for the nanokernel while each program ran, by cause; the \
+               real-time tasks' own timer interrupts are among them."
+            .into(),
+        head: ["program", ">exits/s", "of them"].map(String::from).into(),
+        rows: exit_rows(overhead).map(Vec::from).collect(),
+    }
+}
+
+/// A line for each work: all exits, and the kinds, the most frequent first.
+fn exit_rows(overhead: &Comparison) -> impl Iterator<Item = [String; 3]> + '_ {
+    overhead.works.iter().map(|work| {
         let mut kinds: Vec<(&String, u64)> = work.exits.iter().map(|(k, n)| (k, *n)).collect();
         kinds.sort_by_key(|(kind, count)| (std::cmp::Reverse(*count), *kind));
         let all: u64 = work.exits.values().sum();
         let list: Vec<String> = kinds
             .into_iter()
-            .map(|(kind, count)| format!("{kind} {}", work.per_second(count)))
+            .map(|(kind, count)| (kind, work.per_second(count)))
+            .filter(|(_, rate)| *rate > 0)
+            .map(|(kind, rate)| format!("{kind} {rate}"))
             .collect();
-        table.row([
-            work.name.as_str().into(),
-            work.per_second(all).to_string().into(),
-            list.join(", ").into(),
-        ]);
+        [
+            work.name.clone(),
+            work.per_second(all).to_string(),
+            list.join(", "),
+        ]
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{exits, times};
+    use darma_abi::codes::Mark;
+    use darma_abi::report::Event;
+    use darma_abi::text::Text;
+
+    fn mark(mark: Mark) -> Event {
+        Event::Mark {
+            mark,
+            boot: 1,
+            at_ns: 0,
+        }
     }
-    table
+
+    fn counted(kind: &str, count: u64) -> Event {
+        Event::Exits {
+            kind: Text::new(kind),
+            count,
+            at_ns: 0,
+        }
+    }
+
+    #[test]
+    fn a_works_exits_are_what_was_added_between_its_marks() {
+        let reports = [
+            mark(Mark::LoadedBegin),
+            counted("cpuid", 10),
+            mark(Mark::PhaseEnd),
+            counted("cpuid", 25),
+            counted("port", 3),
+            mark(Mark::LoadedBegin),
+            counted("cpuid", 25),
+            counted("port", 3),
+            mark(Mark::PhaseEnd),
+            counted("cpuid", 26),
+            counted("port", 3),
+            mark(Mark::BenchEnd),
+            counted("cpuid", 99),
+        ];
+        let found = exits(&reports);
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0]["cpuid"], 15);
+        assert_eq!(found[0]["port"], 3);
+        assert_eq!(found[1].get("cpuid"), Some(&1));
+        assert_eq!(found[1].get("port"), None);
+    }
+
+    #[test]
+    fn a_work_that_failed_is_an_error_and_no_fast_work() {
+        let lines = |text: &str| vec![text.to_owned()];
+        assert_eq!(
+            times(&lines("DARMA-WORK pipe 12")).expect("a time"),
+            [("pipe".to_owned(), 12)]
+        );
+        assert!(times(&lines("DARMA-WORK pipe ")).is_err());
+        assert!(times(&lines("DARMA-WORK pipe 0")).is_err());
+    }
 }

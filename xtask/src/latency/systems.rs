@@ -1,273 +1,202 @@
-//! The three machines, run two at once, and the rows that they yield.
+//! Which machines there are, what each is told to do, and the rows that they yield.
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use darma_abi::codes::{Mark, Phase};
+use anyhow::{Context, Result, ensure};
+use darma_abi::codes::Mark;
 use darma_abi::report;
+use darma_latency::{Collected, Distribution, Load, Report, Row, Source, System};
 
-use super::cyclictest;
-use super::machine::{Below, Heard, Run};
-use super::rows::{Row, Situation, Source, Summary, System};
-use super::{Options, payload};
-use crate::image::{self, Application, Image};
+use super::machine::Heard;
+use super::{Options, cyclictest, overhead};
 use crate::kernels::Flavour;
-use crate::prepare::LinuxFiles;
 use crate::session::Event;
-use crate::terminal;
-use crate::toolchain::Choice;
 
 /// Wall time within which a machine has measured everything.
-const LIMIT: Duration = Duration::from_secs(1800);
+pub(super) const LIMIT: Duration = Duration::from_secs(3600);
 /// A period of cyclictest, ns.
 const PERIOD_NS: u64 = 1_000_000;
 
-/// What the machines yielded.
-#[derive(Debug, Default)]
-pub(super) struct Measured {
-    /// The rows, in the order of the table.
-    pub(super) rows: Vec<Row>,
-    /// What went wrong, a sentence each.
-    pub(super) troubles: Vec<String>,
-}
-
-/// A machine of the laboratory.
+/// A machine to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Bench {
+pub(super) enum Job {
+    /// cyclictest in Debian's generic kernel, alone.
     Stock,
+    /// cyclictest in the `PREEMPT_RT` kernel, alone.
     Rt,
+    /// Tasks, and cyclictest in the generic kernel, under Darma.
     Darma,
+    /// The works of the overhead table in the generic kernel, alone.
+    WorkAlone,
+    /// The same under Darma.
+    WorkUnderDarma,
 }
 
-impl Bench {
-    const fn flavour(self) -> Flavour {
+impl Job {
+    pub(super) const fn flavour(self) -> Flavour {
         match self {
-            Self::Stock | Self::Darma => Flavour::Generic,
             Self::Rt => Flavour::Rt,
+            Self::Stock | Self::Darma | Self::WorkAlone | Self::WorkUnderDarma => Flavour::Generic,
         }
     }
 
-    const fn name(self) -> &'static str {
+    pub(super) const fn is_under_darma(self) -> bool {
+        matches!(self, Self::Darma | Self::WorkUnderDarma)
+    }
+
+    /// The name of its folder.
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Stock => "latency-stock",
             Self::Rt => "latency-rt",
             Self::Darma => "latency-darma",
+            Self::WorkAlone => "overhead-alone",
+            Self::WorkUnderDarma => "overhead-darma",
         }
     }
 
-    fn yields(self, system: System) -> bool {
+    /// What the user is told.
+    pub(super) const fn title(self) -> &'static str {
         match self {
-            Self::Stock => system == System::LinuxStock,
-            Self::Rt => system == System::LinuxRt,
-            Self::Darma => matches!(system, System::Darma | System::LinuxUnderDarma),
+            Self::Stock => "stock Linux alone",
+            Self::Rt => "PREEMPT_RT Linux alone",
+            Self::Darma => "Darma with stock Linux",
+            Self::WorkAlone => "fixed work on Linux alone",
+            Self::WorkUnderDarma => "fixed work on Linux under Darma",
         }
     }
-}
 
-/// Runs the machines that the options ask for.
-///
-/// # Errors
-/// A part cannot be fetched or built.
-pub(super) fn measure(options: &Options) -> Result<Measured> {
-    let wanted = |bench: Bench| {
-        System::ALL
-            .into_iter()
-            .any(|system| bench.yields(system) && options.wants_system(system))
-    };
-    // The longest first: the last to start decides when all have ended.
-    let benches: Vec<Bench> = [Bench::Darma, Bench::Rt, Bench::Stock]
-        .into_iter()
-        .filter(|bench| wanted(*bench))
-        .collect();
-    let mut files = Vec::new();
-    for flavour in [Flavour::Generic, Flavour::Rt] {
-        if benches.iter().any(|bench| bench.flavour() == flavour) {
-            files.push((flavour, payload::prepare(flavour)?));
-        }
-    }
-    let image = if benches.contains(&Bench::Darma) {
-        Some(image::build(
-            &Application::package(image::APPLICATION),
-            Choice::Auto,
-        )?)
-    } else {
-        None
-    };
-    let queue = Mutex::new(VecDeque::from(benches));
-    let measured = Mutex::new(Measured::default());
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                loop {
-                    let next = lock(&queue).pop_front();
-                    let Some(bench) = next else { break };
-                    let files = files.iter().find(|(f, _)| *f == bench.flavour());
-                    let result = files
-                        .context("a kernel was prepared for each machine")
-                        .and_then(|(_, files)| perform(bench, options, files, image.as_ref()));
-                    let mut all = lock(&measured);
-                    match result {
-                        Ok(one) => {
-                            all.rows.extend(one.rows);
-                            all.troubles.extend(one.troubles);
-                        }
-                        Err(error) => all.troubles.push(format!("{}: {error:#}", bench.name())),
-                    }
-                }
-            });
-        }
-    });
-    let mut measured = measured
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
-    measured.rows.retain(|row| options.wants_system(row.system));
-    measured
-        .rows
-        .sort_by_key(|row| (row.system, row.source, row.situation));
-    Ok(measured)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn perform(
-    bench: Bench,
-    options: &Options,
-    files: &LinuxFiles,
-    image: Option<&Image>,
-) -> Result<Measured> {
-    let (below, crashes) = match (bench, image) {
-        (Bench::Darma, Some(image)) => (Below::Darma(image), options.crashes),
-        _ => (Below::Nothing, 0),
-    };
-    let run = Run {
-        name: bench.name().to_owned(),
-        below,
-        flavour: bench.flavour(),
-        files,
-        words: format!(
+    /// Words for the payload.
+    pub(super) fn words(self, options: &Options) -> String {
+        let crashes = match self {
+            Self::Darma => options.crashes,
+            Self::WorkAlone | Self::WorkUnderDarma => return overhead::words(),
+            Self::Stock | Self::Rt => 0,
+        };
+        format!(
             "darma.script=latency darma.samples={} darma.cycles={crashes} darma.short=1",
             options.seconds * 1000
-        ),
-        limit: LIMIT,
-    };
-    let step = terminal::step(bench.name());
-    let heard = run.record(|event| {
-        if let Some(what) = milestone(event) {
-            step.now(what);
-        }
-    })?;
-    let mut measured = Measured {
-        troubles: heard.troubles.clone(),
-        ..Measured::default()
-    };
-    match bench {
-        Bench::Stock => measured.rows = linux(System::LinuxStock, &heard)?,
-        Bench::Rt => measured.rows = linux(System::LinuxRt, &heard)?,
-        Bench::Darma => {
-            measured.rows = linux(System::LinuxUnderDarma, &heard)?;
-            measured.rows.extend(tasks(&heard));
-        }
+        )
     }
-    step.done(&format!("{} rows", measured.rows.len()));
-    Ok(measured)
+}
+
+/// The machines that measure latencies, the longest to run first: the last to start decides when all
+/// have ended.
+pub(super) fn jobs(options: &Options) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    if options.wants_system(System::Darma) || options.wants_system(System::LinuxUnderDarma) {
+        jobs.push(Job::Darma);
+    }
+    if options.wants_system(System::LinuxRt) {
+        jobs.push(Job::Rt);
+    }
+    if options.wants_system(System::LinuxStock) {
+        jobs.push(Job::Stock);
+    }
+    jobs
 }
 
 /// What to show of an event while the machine runs.
-fn milestone(event: &Event) -> Option<&'static str> {
+pub(super) fn milestone(event: &Event) -> Option<String> {
     match event {
-        Event::Console(line) if line.starts_with("DARMA user space") => Some("Linux is up"),
-        Event::Console(line) if line.starts_with("DARMA load") => Some("under load"),
-        Event::Console(line) if line.starts_with("DARMA crash") => Some("crashing"),
-        Event::Report(value) if value.get("mark").is_some() => {
-            let mark = value["mark"]["mark"].as_str().unwrap_or_default();
-            Mark::from_name(mark).and_then(|mark| match mark {
-                Mark::IdleBegin => Some("idle"),
-                Mark::LoadedBegin => Some("under load"),
+        Event::Console(line) if line.starts_with("DARMA user space") => Some("Linux is up".into()),
+        Event::Console(line) if line.starts_with("DARMA load") => Some("under load".into()),
+        Event::Console(line) => line
+            .strip_prefix("DARMA crash: ")
+            .map(|kind| format!("crashing by {kind}"))
+            .or_else(|| {
+                let work = line.strip_prefix(overhead::WORD)?.split(' ').next()?;
+                Some(format!("{work} is done"))
+            }),
+        Event::Report(value) => {
+            let mark = value.get("mark")?.get("mark")?.as_str()?;
+            match Mark::from_name(mark)? {
+                Mark::IdleBegin => Some("idle".into()),
+                Mark::LoadedBegin => Some("under load".into()),
                 _ => None,
-            })
+            }
         }
         _ => None,
     }
 }
 
+/// Adds the rows of a machine, and what it says of the longest waits.
+///
+/// # Errors
+/// The machine did not say all that it was to say.
+pub(super) fn add_rows(job: Job, heard: &Heard, report: &mut Report) -> Result<()> {
+    match job {
+        Job::Stock => report.rows.extend(linux(System::LinuxStock, heard)?),
+        Job::Rt => report.rows.extend(linux(System::LinuxRt, heard)?),
+        Job::Darma => {
+            report.rows.extend(linux(System::LinuxUnderDarma, heard)?);
+            let collected = Collected::of(&heard.reports);
+            report.rows.extend(tasks(&collected, heard)?);
+            report.worst = collected.worst();
+        }
+        Job::WorkAlone | Job::WorkUnderDarma => {}
+    }
+    Ok(())
+}
+
 /// The rows of cyclictest.
 fn linux(system: System, heard: &Heard) -> Result<Vec<Row>> {
-    [Situation::Idle, Situation::Loaded]
+    [Load::Idle, Load::Loaded]
         .into_iter()
-        .map(|situation| {
-            let counts = cyclictest::parse(&heard.console, situation.name())
-                .with_context(|| format!("{} {}", system.name(), situation.name()))?;
+        .map(|load| {
+            let counts = cyclictest::parse(&heard.console, load.name())
+                .with_context(|| format!("{} {}", system.name(), load.name()))?;
             let late = counts.iter().filter(|(ns, _)| *ns > PERIOD_NS);
-            Ok(Row {
-                system,
-                situation,
-                source: Source::Timer,
-                missed: late.map(|(_, count)| count).sum(),
-                summary: Summary::of(&counts),
-                counts,
-            })
-        })
-        .collect()
-}
-
-/// The rows of the real-time task with the shortest period, as last reported: reports are of all time.
-fn tasks(heard: &Heard) -> Vec<Row> {
-    let mut last: Vec<Row> = Vec::new();
-    for row in task_reports(heard) {
-        last.retain(|earlier| earlier.situation != row.situation);
-        last.push(row);
-    }
-    last
-}
-
-fn task_reports(heard: &Heard) -> Vec<Row> {
-    let shortest = heard
-        .reports
-        .iter()
-        .filter_map(|event| match event {
-            report::Event::Task { period_ns, .. } if *period_ns > 0 => Some(*period_ns),
-            _ => None,
-        })
-        .min();
-    heard
-        .reports
-        .iter()
-        .filter_map(|event| match event {
-            report::Event::Task {
-                period_ns,
-                phase,
-                samples,
+            let missed = late.map(|(_, count)| count).sum();
+            Ok(Row::new(
+                (system, load, Source::Timer),
+                Distribution::of(counts),
                 missed,
-                min_ns,
-                p50_ns,
-                p99_ns,
-                p999_ns,
-                max_ns,
-                ..
-            } if Some(*period_ns) == shortest && *samples > 0 => Some(Row {
-                system: System::Darma,
-                situation: match phase {
-                    Phase::Idle => Situation::Idle,
-                    Phase::Loaded => Situation::Loaded,
-                    Phase::Recovery => Situation::Recovery,
-                },
-                source: Source::Timer,
-                missed: *missed,
-                summary: Summary {
-                    samples: *samples,
-                    min_ns: *min_ns,
-                    p50_ns: *p50_ns,
-                    p99_ns: *p99_ns,
-                    p999_ns: *p999_ns,
-                    max_ns: *max_ns,
-                },
-                counts: Vec::new(),
-            }),
-            _ => None,
+                "",
+            ))
         })
         .collect()
+}
+
+/// Which of the application's tasks is measured for which source.
+const TASKS: [(&str, Source); 1] = [("control-1khz", Source::Timer)];
+
+/// The rows of the real-time tasks.
+fn tasks(collected: &Collected, heard: &Heard) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for (task, source) in TASKS {
+        for load in [Load::Idle, Load::Loaded, Load::Recovery] {
+            // Reports are of all time, the last one counts.
+            let line = heard.reports.iter().rev().find_map(|event| match event {
+                report::Event::Task {
+                    name,
+                    phase,
+                    samples,
+                    missed,
+                    ..
+                } if name.as_str() == task && *phase == load => Some((*samples, *missed)),
+                _ => None,
+            });
+            let (samples, missed) =
+                line.with_context(|| format!("the nanokernel reported no task {task}"))?;
+            if samples == 0 {
+                continue;
+            }
+            let distribution = collected
+                .latency(task, load)
+                .with_context(|| format!("the nanokernel reported no histogram of {task}"))?;
+            ensure!(
+                distribution.samples() == samples,
+                "the histogram of {task}, {load}, holds {} samples of {samples}",
+                distribution.samples()
+            );
+            rows.push(Row::new(
+                (System::Darma, load, source),
+                distribution,
+                missed,
+                collected.culprit(task, load),
+            ));
+        }
+    }
+    Ok(rows)
 }
