@@ -13,6 +13,7 @@
 //! host, and does not feel its neighbour.
 
 pub mod cyclictest;
+pub mod long_run;
 pub mod machine;
 pub mod overhead;
 pub mod payload;
@@ -294,7 +295,7 @@ fn measure(options: &Options) -> Result<Measured> {
 }
 
 /// The application whose tasks are measured.
-const APPLICATION: &str = image::APPLICATION;
+const APPLICATION: &str = "darma-latency-lab";
 
 /// The source's commit, short; with a plus sign where files differ from it.
 fn commit() -> String {

@@ -81,6 +81,7 @@ enum Command {
         cargo xtask latency                        the whole table\n  \
         cargo xtask latency --only linux-rt        one system\n  \
         cargo xtask latency --quick                each phase for one second\n  \
+        cargo xtask latency --samples 10000000     the long run, with a crash every 10 s\n  \
         cargo xtask latency --twice                and show that a second run gives the same\n  \
         cargo xtask latency --explain              where the longest waits went")]
     Latency(Latency),
@@ -163,6 +164,12 @@ struct Latency {
     /// Measure each phase for one second only, with one crash
     #[arg(long)]
     quick: bool,
+    /// Instead: the long run, at least so many periods of one fast task while Linux crashes again and again
+    #[arg(long, value_name = "N")]
+    samples: Option<u64>,
+    /// Of the long run: seconds from Linux's entry to its next crash
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(5..=3600))]
+    crash_every: u32,
     /// Measure everything twice and compare
     #[arg(long)]
     twice: bool,
@@ -365,15 +372,23 @@ fn laboratory(options: Latency) -> Result<()> {
     if options.explain && latency::has_report() {
         return latency::explain_last();
     }
+    let output = match (options.json, options.explain) {
+        (true, _) => latency::Output::Json,
+        (false, true) => latency::Output::Explained,
+        (false, false) => latency::Output::Text,
+    };
+    if let Some(samples) = options.samples {
+        return latency::long_run::run(&latency::long_run::Options {
+            samples,
+            crash_every: options.crash_every,
+            output,
+        });
+    }
     latency::run(&latency::Options {
         only: options.only,
         seconds: if options.quick { 1 } else { options.seconds },
         crashes: if options.quick { 1 } else { options.crashes },
-        output: match (options.json, options.explain) {
-            (true, _) => latency::Output::Json,
-            (false, true) => latency::Output::Explained,
-            (false, false) => latency::Output::Text,
-        },
+        output,
         runs: if options.twice {
             latency::Runs::Twice
         } else {

@@ -159,7 +159,7 @@ fn linux(system: System, heard: &Heard) -> Result<Vec<Row>> {
 }
 
 /// Which of the application's tasks is measured for which source.
-const TASKS: [(&str, Source); 1] = [("control-1khz", Source::Timer)];
+const TASKS: [(&str, Source); 1] = [("timer-1khz", Source::Timer)];
 
 /// The rows of the real-time tasks.
 fn tasks(collected: &Collected, heard: &Heard) -> Result<Vec<Row>> {
