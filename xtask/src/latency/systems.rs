@@ -159,7 +159,10 @@ fn linux(system: System, heard: &Heard) -> Result<Vec<Row>> {
 }
 
 /// Which of the application's tasks is measured for which source.
-const TASKS: [(&str, Source); 1] = [("timer-1khz", Source::Timer)];
+const TASKS: [(&str, Source); 2] = [
+    ("timer-1khz", Source::Timer),
+    ("device-1khz", Source::Device),
+];
 
 /// The rows of the real-time tasks.
 fn tasks(collected: &Collected, heard: &Heard) -> Result<Vec<Row>> {
