@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
-use darma_latency::{Overhead, Program, Report, System, explain};
+use darma_latency::{Load, Overhead, Program, Report, Source, System, explain};
 
 use crate::kernels::Flavour;
 use crate::toolchain::Choice;
@@ -219,6 +219,18 @@ fn files() -> Files {
 
 fn write(report: &Report) -> Result<Files> {
     let files = files();
+    // What an earlier report left would be taken for a part of this one.
+    for system in System::ALL {
+        for load in [Load::Idle, Load::Loaded, Load::Recovery] {
+            for source in [Source::Timer, Source::Device] {
+                let name = format!("{}-{load}-{}.hgrm", system.name(), source.name());
+                let file = files.percentiles.join(name);
+                if file.exists() {
+                    std::fs::remove_file(file)?;
+                }
+            }
+        }
+    }
     report.write_json(&files.json)?;
     report.write_hgrm(&files.percentiles)?;
     report.write_html(&files.page)?;

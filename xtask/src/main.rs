@@ -1,5 +1,7 @@
 //! The command line. What the commands do stands in the library.
 
+mod latency_command;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,14 +12,11 @@ use xtask::checks::{self, Format};
 use xtask::demo::Output;
 use xtask::image::Application;
 use xtask::kernels::Flavour;
-use xtask::latency::Part;
 use xtask::prepare::{self, FaultModule};
 use xtask::qemu::{Backing, Bus, Clock, Disk, Serial};
 use xtask::toolchain::{self, Choice};
 use xtask::trial::{Afterwards, Detail};
-use xtask::{
-    bench, console, demo, image, latency, run, session, standalone, terminal, thread_metric,
-};
+use xtask::{bench, console, demo, image, run, session, standalone, terminal, thread_metric};
 
 #[derive(Parser)]
 #[command(
@@ -77,14 +76,7 @@ enum Command {
         json: bool,
     },
     /// Measure latencies side by side: stock Linux, PREEMPT_RT Linux, Darma, Linux under Darma
-    #[command(after_help = "Examples:\n  \
-        cargo xtask latency                        the whole table\n  \
-        cargo xtask latency --only linux-rt        one system\n  \
-        cargo xtask latency --quick                each phase for one second\n  \
-        cargo xtask latency --samples 10000000     the long run, with a crash every 10 s\n  \
-        cargo xtask latency --twice                and show that a second run gives the same\n  \
-        cargo xtask latency --explain              where the longest waits went")]
-    Latency(Latency),
+    Latency(latency_command::Latency),
     /// Join Linux's console of a demonstration that was started with --keep
     Attach,
     /// Run any bzImage under Darma with an interactive console
@@ -148,37 +140,6 @@ struct Bench {
     /// Show every line of both consoles
     #[arg(long)]
     verbose: bool,
-}
-
-#[derive(Args)]
-struct Latency {
-    /// Only this system, or the overhead table; may be given more than once
-    #[arg(long, value_enum, value_name = "PART")]
-    only: Vec<Part>,
-    /// Virtual seconds of each measured phase
-    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
-    seconds: u32,
-    /// Crashes under Darma for the recovery rows
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    crashes: u32,
-    /// Measure each phase for one second only, with one crash
-    #[arg(long)]
-    quick: bool,
-    /// Instead: the long run, at least so many periods of one fast task while Linux crashes again and again
-    #[arg(long, value_name = "N")]
-    samples: Option<u64>,
-    /// Of the long run: seconds from Linux's entry to its next crash
-    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(5..=3600))]
-    crash_every: u32,
-    /// Measure everything twice and compare
-    #[arg(long)]
-    twice: bool,
-    /// Show where the longest waits of the last report went; measure first if there is none
-    #[arg(long)]
-    explain: bool,
-    /// Print latency.json instead of the tables
-    #[arg(long)]
-    json: bool,
 }
 
 fn crash_kind(name: &str) -> Result<CrashKind, String> {
@@ -270,7 +231,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             output: output(options.json),
         }),
         Command::ThreadMetric { json } => thread_metric::run(json),
-        Command::Latency(options) => laboratory(options),
+        Command::Latency(options) => latency_command::run(options),
         Command::Attach => console::attach("demo"),
         Command::Run(options) => interactive(options),
         Command::Standalone(options) => alone(&options),
@@ -365,35 +326,6 @@ fn demo(options: Demo) -> Result<()> {
         },
         detail: detail(options.verbose),
         output: output(options.json),
-    })
-}
-
-fn laboratory(options: Latency) -> Result<()> {
-    if options.explain && latency::has_report() {
-        return latency::explain_last();
-    }
-    let output = match (options.json, options.explain) {
-        (true, _) => latency::Output::Json,
-        (false, true) => latency::Output::Explained,
-        (false, false) => latency::Output::Text,
-    };
-    if let Some(samples) = options.samples {
-        return latency::long_run::run(&latency::long_run::Options {
-            samples,
-            crash_every: options.crash_every,
-            output,
-        });
-    }
-    latency::run(&latency::Options {
-        only: options.only,
-        seconds: if options.quick { 1 } else { options.seconds },
-        crashes: if options.quick { 1 } else { options.crashes },
-        output,
-        runs: if options.twice {
-            latency::Runs::Twice
-        } else {
-            latency::Runs::Once
-        },
     })
 }
 
