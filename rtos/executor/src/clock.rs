@@ -26,6 +26,9 @@ pub type Duration = fugit::Duration<u64, 1, 1_000_000_000>;
 /// The longest wait, in nanoseconds: 146 years. What asks for more waits that long.
 pub const LONGEST_WAIT: u64 = 1 << 62;
 
+/// The timer waits for nothing.
+const NOT_SET: u64 = u64::MAX;
+
 /// What the clock needs of the kernel.
 pub trait Port: Sized + 'static {
     /// The time-stamp counter.
@@ -46,6 +49,8 @@ pub struct Clock<P: Port> {
     waiting: TimerQueue<Timer<P>>,
     started: AtomicBool,
     epoch: AtomicU64,
+    /// What the timer is set for, in cycles; [`NOT_SET`] if it is not.
+    set_for: AtomicU64,
     past: AtomicU32,
 }
 
@@ -62,6 +67,7 @@ impl<P: Port> Clock<P> {
             waiting: TimerQueue::new(),
             started: AtomicBool::new(false),
             epoch: AtomicU64::new(0),
+            set_for: AtomicU64::new(NOT_SET),
             past: AtomicU32::new(0),
         }
     }
@@ -111,6 +117,17 @@ impl<P: Port> Clock<P> {
         }
     }
 
+    /// The point that the timer was set for, if it has come. Once.
+    pub(crate) fn take_expiry(&self) -> Option<Cycles> {
+        let set_for = self.set_for.load(Ordering::Relaxed);
+        // The counter wraps: what lies behind it by less than half its range has come.
+        let come = set_for != NOT_SET && P::now().0.wrapping_sub(set_for) < 1 << 63;
+        if come {
+            self.set_for.store(NOT_SET, Ordering::Relaxed);
+        }
+        come.then_some(Cycles(set_for))
+    }
+
     pub(crate) const fn waiting(&self) -> &TimerQueue<Timer<P>> {
         &self.waiting
     }
@@ -130,7 +147,9 @@ impl<P: Port> TimerQueueBackend for Timer<P> {
         let counter = P::now();
         let left = instant.saturating_sub(P::clock().nanos_at(counter));
         let distance = P::scale().cycles(Nanos(left)).0.saturating_add(1);
-        P::arm(Some(Cycles(counter.0.wrapping_add(distance))));
+        let at = counter.0.wrapping_add(distance);
+        P::clock().set_for.store(at, Ordering::Relaxed);
+        P::arm(Some(Cycles(at)));
     }
 
     fn clear_compare_flag() {}
@@ -140,6 +159,7 @@ impl<P: Port> TimerQueueBackend for Timer<P> {
     }
 
     fn disable_timer() {
+        P::clock().set_for.store(NOT_SET, Ordering::Relaxed);
         P::arm(None);
     }
 

@@ -10,6 +10,7 @@
 use crate::clock::{Duration, Instant, Port, Timer};
 use core::future::Future;
 use core::marker::PhantomData;
+use darma_abi::units::Cycles;
 use rtic_time::timer_queue::{Delay, Timeout};
 use rtic_time::{Timebase, TimeoutError};
 
@@ -78,8 +79,12 @@ impl<P: Port> Mono<P> {
     }
 
     /// The body of the task that the kernel pends when the clock's timer expires: wakes who has waited long
-    /// enough, and arms the timer for the next.
-    pub fn serve() {
+    /// enough, and arms the timer for the next. If it is the timer's expiry that it answers, it says by
+    /// `answers` what the timer was set for.
+    pub fn serve(answers: impl FnOnce(Cycles)) {
+        if let Some(expiry) = P::clock().take_expiry() {
+            answers(expiry);
+        }
         // SAFETY: the queue's own sections make every call sound; it asks only that the timer's expiry
         // leads here, which `Port::arm` promises.
         unsafe { P::clock().waiting().on_monotonic_interrupt() }

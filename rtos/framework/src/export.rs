@@ -91,6 +91,6 @@ pub fn start_timer(task: TaskId) {
 }
 
 /// The body of the task that serves the delays.
-pub fn serve_timer(_: &Run) {
-    crate::Mono::serve();
+pub fn serve_timer(run: &Run) {
+    crate::Mono::serve(|expiry| run.answers(expiry));
 }

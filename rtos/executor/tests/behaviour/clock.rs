@@ -2,8 +2,8 @@
 
 use crate::executor::async_task;
 use crate::machine::{
-    Simulated, clock_task, counter, device, expiries, idle, keep, kernel, on_every_schedule,
-    power_on, set_counter, sleep, task,
+    Simulated, answered, clock_task, counter, device, expiries, idle, keep, kernel,
+    on_every_schedule, power_on, set_counter, sleep, task,
 };
 use darma_abi::units::Cycles;
 use darma_executor::{Executor, Instant};
@@ -40,6 +40,22 @@ fn a_delay_lasts_at_least_its_time_and_hardly_more() {
         let waited = (Mono::now() - before).as_nanos();
         assert!((10_000_000..10_000_100).contains(&waited), "{waited} ns");
     });
+}
+
+#[test]
+fn who_serves_the_clock_answers_what_the_timer_was_set_for() {
+    power_on();
+    clock_task(5, 3);
+    let set_up = counter();
+    run(|()| async {
+        Mono::delay(1.millis()).await;
+        Mono::delay(1.millis()).await;
+    });
+    // Served four times: a new sleeper pends it as well, and that answers no expiry.
+    let answered = answered();
+    assert_eq!(answered.len(), 2);
+    let near = |at: u64, due: u64| (due..due + 100).contains(&(at - set_up));
+    assert!(near(answered[0], 1_000_000) && near(answered[1], 2_000_000));
 }
 
 #[test]

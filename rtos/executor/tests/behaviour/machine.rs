@@ -36,12 +36,16 @@ pub(crate) struct Machine {
     /// Priorities of what runs, innermost last. The main loop is 0.
     in_service: Vec<u8>,
     sections: usize,
+    /// How many sections were opened.
+    opened: u32,
     counter: u64,
     /// What the counter gains at each look.
     step: u64,
     scale: TimeScale,
     timer: Option<u64>,
     expiries: u32,
+    /// Which expiries the clock's task said that it answers.
+    answered: Vec<u64>,
     /// Devices that have not interrupted yet: each pends a task once.
     devices: Vec<usize>,
     choices: Choices,
@@ -64,11 +68,13 @@ impl Machine {
             runs: [0; TASKS],
             in_service: vec![0],
             sections: 0,
+            opened: 0,
             counter: 1000,
             step: 1,
             scale: TimeScale::GIGAHERTZ,
             timer: None,
             expiries: 0,
+            answered: Vec::new(),
             devices: Vec::new(),
             choices,
             clock: keep(Clock::new()),
@@ -149,7 +155,11 @@ pub(crate) fn device(task: usize) {
 
 /// Declares the task that serves the clock, and starts the clock.
 pub(crate) fn clock_task(number: usize, priority: u8) {
-    task(number, priority, darma_executor::Mono::<Simulated>::serve);
+    task(number, priority, || {
+        darma_executor::Mono::<Simulated>::serve(|expiry| {
+            with(|machine| machine.answered.push(expiry.0));
+        });
+    });
     with(|machine| machine.clock_task = number);
     darma_executor::Mono::<Simulated>::start();
 }
@@ -164,9 +174,19 @@ pub(crate) fn expiries() -> u32 {
     with(|machine| machine.expiries)
 }
 
+/// Which expiries the clock's task said that it answers.
+pub(crate) fn answered() -> Vec<u64> {
+    with(|machine| machine.answered.clone())
+}
+
 /// How often task `number` ran.
 pub(crate) fn runs(number: usize) -> u32 {
     with(|machine| machine.runs[number])
+}
+
+/// How many critical sections were opened.
+pub(crate) fn sections() -> u32 {
+    with(|machine| machine.opened)
 }
 
 /// The counter, without a look at it.
@@ -285,7 +305,10 @@ critical_section::set_impl!(Section);
 unsafe impl critical_section::Impl for Section {
     unsafe fn acquire() -> RawRestoreState {
         interruptible();
-        with(|machine| machine.sections += 1);
+        with(|machine| {
+            machine.sections += 1;
+            machine.opened += 1;
+        });
         RawRestoreState::default()
     }
 

@@ -1,7 +1,7 @@
 //! Message queues: order, times, and what a full one does, with senders that interrupt each other.
 
 use crate::machine::{
-    counter, device, idle, keep, kernel, on_every_schedule, pend, power_on, runs, task,
+    counter, device, idle, keep, kernel, on_every_schedule, pend, power_on, runs, sections, task,
 };
 use darma_executor::Queue;
 use proptest::prelude::*;
@@ -46,6 +46,22 @@ fn each_message_is_one_run_and_knows_when_it_was_sent() {
     let expected = [("first", before + 1), ("second", before + 2)];
     assert_eq!(*seen.borrow(), expected);
     assert_eq!(runs(RECEIVER), 2);
+}
+
+#[test]
+fn whatever_touches_the_messages_does_so_in_a_section() {
+    // The machine interrupts around sections only: without one it would not see the mistake.
+    power_on();
+    let queue = keep(Queue::<u32, 1>::new(kernel::<RECEIVER>()));
+    for (opened, number) in [(1, 1), (2, 2)] {
+        let _ = queue.send(number);
+        assert_eq!(sections(), opened);
+    }
+    let _ = queue.receive();
+    assert_eq!(sections(), 3);
+    let _ = queue.waiting();
+    queue.resume();
+    assert_eq!(sections(), 5);
 }
 
 #[test]
