@@ -48,6 +48,8 @@ pub enum Error {
         /// How it ended.
         status: std::process::ExitStatus,
     },
+    /// A register lost what was put into it: which, and what it held.
+    Registers(String),
     /// What was read from a disk is not what was written there.
     DiskMismatch {
         /// Where, bytes from the start of the device.
@@ -94,6 +96,10 @@ impl fmt::Display for Error {
             Self::Program { path, status } => {
                 write!(f, "{} was not timed, it failed: {status}", path.display())
             }
+            Self::Registers(difference) => write!(
+                f,
+                "{difference}: the kernel, or what runs below it, does not preserve it"
+            ),
             Self::DiskMismatch { offset } => {
                 write!(
                     f,

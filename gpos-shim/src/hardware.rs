@@ -1,4 +1,4 @@
-//! The only unsafe code of this crate: a mapped BAR, and the time-stamp counter.
+//! A mapped BAR, and the time-stamp counter: unsafe code, as is otherwise only `fpu/registers.rs`.
 //!
 //! Invariants of [`Bar`]: `base` is the page-aligned start of a live shared mapping of `bytes`
 //! bytes, made in [`Bar::map`] and undone only in `drop`; nothing in this process holds a reference

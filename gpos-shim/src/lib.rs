@@ -3,14 +3,16 @@
 //! be seen by it. Nothing here is needed for the RTOS's deadlines or for the detection of crashes;
 //! a Linux that never runs it is preempted, captured and reloaded just the same.
 //!
-//! `function` finds the virtual PCI function, `hardware` maps it (the only unsafe code), `connection`
-//! offers what can be done through it, `status_view` shows a snapshot; `crash`, `exercise` and
-//! `load` are the demonstration's faults and workloads.
+//! `function` finds the virtual PCI function, `hardware` maps it, `connection` offers what can be done
+//! through it, `status_view` shows a snapshot; `crash`, `exercise` and `load` are the demonstration's
+//! faults and workloads, `fpu` holds the machine to its word about registers. Unsafe code is in
+//! `hardware` and `fpu::registers`.
 
 pub mod connection;
 pub mod crash;
 pub mod error;
 pub mod exercise;
+pub mod fpu;
 pub mod function;
 pub mod hardware;
 pub mod load;

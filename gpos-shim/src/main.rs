@@ -9,7 +9,7 @@ use std::time::Duration;
 use darma_abi::shared::{CrashKind, Mark};
 use darma_shim::load::{self, DiskUse, Plan, Worker};
 use darma_shim::status_view::View;
-use darma_shim::{Connection, Error, crash, exercise, hardware};
+use darma_shim::{Connection, Error, crash, exercise, fpu, hardware};
 use lexopt::prelude::*;
 
 const HELP: &str = "\
@@ -25,6 +25,9 @@ darma: see the nanokernel under this Linux, and put it to the test
       --disk DEV      also read this raw block device, past the cache
       --overwrite     ... and write to it: ITS CONTENTS ARE LOST
       --seconds S     end after S seconds (default: when killed)
+  darma fpu [--threads N] [--seconds S]
+                                      hold patterns in all x87, SSE and AVX registers and
+                                      compare (default: 3 threads, 5 seconds)
   darma crash KIND | --list           crash this Linux, now
   darma exercise NAME [--count N]     storm the layer below (needs the test module)
   darma exercise --list
@@ -71,6 +74,7 @@ fn run() -> Result<(), Error> {
                 "crash" => crash(words)?,
                 "exercise" => exercise(words)?,
                 "probe" => probe(words)?,
+                "fpu" => stress_fpu(words)?,
                 "time" => time(words)?,
                 "tsc" => println!("{}", hardware::time_stamp()),
                 "help" => print!("{HELP}"),
@@ -213,6 +217,22 @@ fn time(mut words: lexopt::Parser) -> Result<(), Error> {
         });
     }
     println!("{}", took.as_nanos());
+    Ok(())
+}
+
+fn stress_fpu(mut words: lexopt::Parser) -> Result<(), Error> {
+    let (mut threads, mut seconds) = (3, 5);
+    while let Some(word) = words.next()? {
+        match word {
+            Long("threads") => threads = words.value()?.parse()?,
+            Long("seconds") => seconds = words.value()?.parse()?,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if threads == 0 {
+        return Err(Error::Usage("fpu needs at least one thread".into()));
+    }
+    println!("{}", fpu::run(threads, seconds)?);
     Ok(())
 }
 

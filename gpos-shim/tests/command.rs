@@ -43,6 +43,7 @@ fn wrong_usage_names_what_is_right() {
         (&["mark", "lunch"], "loaded-begin"),
         (&["load", "--overwrite"], "--disk"),
         (&["exercise"], "darma exercise --list"),
+        (&["fpu", "--threads", "0"], "one thread"),
         (&["probe", "here"], "hexadecimal"),
     ] {
         let output = darma(words);

@@ -73,6 +73,13 @@ impl Experiment {
         self
     }
 
+    /// Takes another application.
+    #[must_use]
+    pub fn application(mut self, application: Application) -> Self {
+        self.application = application;
+        self
+    }
+
     /// Sets a key of `darma.conf`.
     #[must_use]
     pub fn configure(mut self, key: &'static str, value: impl ToString) -> Self {

@@ -13,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::is_for_the_image;
 use crate::judge::{Finding, judge};
 
 /// The target of a law.
@@ -77,8 +78,15 @@ impl fmt::Display for BuildError {
             Self::File(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Compiler(words) => {
                 write!(f, "does not compile for {TARGET}:\n{words}")?;
+                // The compiler's words for two things that have another remedy here.
                 if words.contains("can't find crate for `core`") {
                     write!(f, "\nrun `rustup target add {TARGET}`")?;
+                }
+                if words.contains("`#[panic_handler]` function required") {
+                    write!(
+                        f,
+                        "\nthe crate holds no law: declare one with darma_law::law!"
+                    )?;
                 }
                 Ok(())
             }
@@ -91,6 +99,30 @@ impl fmt::Display for BuildError {
             }
         }
     }
+}
+
+/// Compiles the law crate in `folder` (relative to the application's own) for SSE2, checks the machine
+/// code, and links it into the application's programs. The application depends on the same crate.
+///
+/// # Panics
+/// When it cannot be compiled or must not be linked: the message says why and what to do.
+pub fn hard_float(folder: &str) {
+    println!("cargo:rerun-if-env-changed=RUSTC");
+    if !is_for_the_image() {
+        return;
+    }
+    let place = |name: &str| {
+        PathBuf::from(env::var_os(name).unwrap_or_else(|| panic!("{name} is set by cargo")))
+    };
+    let law = build_law(
+        &place("CARGO_MANIFEST_DIR").join(folder),
+        &place("OUT_DIR").join("law"),
+    )
+    .unwrap_or_else(|error| panic!("\n\nthe law in {folder:?}: {error}\n"));
+    for source in &law.sources {
+        println!("cargo:rerun-if-changed={}", source.display());
+    }
+    println!("cargo:rustc-link-arg-bins={}", law.object.display());
 }
 
 /// Compiles the law crate in `folder`, with `scratch` for everything in between, and checks the result.

@@ -146,8 +146,6 @@ struct Machine {
     now: u64,
     /// The class in service, raised by locks: 0 is the GPOS, 1 to 3 are priorities.
     level: u8,
-    /// The priority of the task that runs, without its locks.
-    running: u8,
     timer: Option<u64>,
     monotonic: Option<TaskId>,
     begun: Vec<String>,
@@ -176,21 +174,19 @@ fn deliver() {
             let released = slot.pending.take()?;
             slot.runs += 1;
             machine.begun.push(slot.task.name.into());
-            let before = (level, machine.running);
-            machine.running = slot.task.priority.level();
-            machine.level = machine.running;
+            machine.level = slot.task.priority.level();
             let run = Run {
                 task: TaskId(u8::try_from(index).ok()?),
                 released: Cell::new(released),
                 started: Cycles(machine.now),
             };
-            Some((slot.task.body, run, before))
+            Some((slot.task.body, run, level))
         });
         let Some((body, run, before)) = next else {
             return;
         };
         body(&run);
-        machine(|machine| (machine.level, machine.running) = before);
+        machine(|machine| machine.level = before);
     }
 }
 
@@ -235,11 +231,6 @@ pub unsafe fn lock<T, R>(value: *mut T, ceiling: Ceiling, use_it: impl FnOnce(&m
     let before = machine(|machine| {
         let before = machine.level;
         assert!(before <= 3, "a lock inside init");
-        let running = machine.running;
-        assert!(
-            running <= ceiling,
-            "a task of priority {running} locks what has the ceiling {ceiling}"
-        );
         machine.level = before.max(ceiling);
         before
     });

@@ -5,9 +5,17 @@
 ///
 /// # Safety
 /// FLOAT-STATE: the layout is C's, all the way down, and there are no references inside.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not data that a law and its caller can share",
+    note = "declare it with darma_law::data!, of floats, integers, arrays and other such structs"
+)]
 pub unsafe trait Data {}
 
 /// An argument or a result of a law.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an argument or a result of a law",
+    note = "floats, integers, and references to darma_law::data! can"
+)]
 pub trait Crosses: Sized {
     /// An integer or a pointer: what both compilations pass alike.
     type Raw;

@@ -80,12 +80,18 @@ macro_rules! law {
         $vis fn $name(float: $crate::HardFloat<'_>, $($argument: $kind),*) $(-> $result)? {
             #[allow(dead_code, reason = "in the image the hard-float compilation of it is called")]
             fn law($($argument: $kind),*) $(-> $result)? $body
+            $($crate::__crosses::<$kind>();)*
             $crate::__export!($name, ($($argument: $kind),*) $(-> $result)?);
             let _: $crate::HardFloat<'_> = float;
             $crate::__call!($name, ($($argument: $kind),*) $(-> $result)?)
         }
     };
 }
+
+/// Refuses, on every target, a type that cannot cross.
+#[doc(hidden)]
+#[inline(always)]
+pub const fn __crosses<T: Crosses>() {}
 
 /// Calls the hard-float compilation by its symbol.
 #[cfg(target_os = "none")]

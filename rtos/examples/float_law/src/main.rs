@@ -1,98 +1,87 @@
 //! Control laws in hard floating point, at two priorities.
 //!
 //! `control-1khz` turns a motor with a PID controller in `f64` and preempts `simulate-100hz`, which
-//! computes in `f64` as well, for longer than the other's period. Both are declared with
-//! [`Float::Hard`], so each finds the vector registers to itself and Linux finds its own again. Once a
-//! second of its own time each says a digest of all that it computed; the host computes the same.
+//! computes in `f64` as well, for longer than the other's period. Both are declared `float`, so each
+//! finds the vector registers to itself and Linux finds its own again. Now and then each says a
+//! digest of all that it computed; the host computes the same.
 //!
-//! `library-1hz` is not: what it computes in `f64` becomes library calls. It does the first
+//! `mistaken-10hz` panics inside a law, again and again, and is contained.
+//!
+//! `library-1hz` is not declared so: what it computes in `f64` becomes library calls. It does the first
 //! [`COMPARED`] steps of the same control loop and says what they cost, beside what they cost
 //! `control-1khz`.
 #![no_std]
 #![no_main]
 
-use darma_abi::units::{Cycles, Nanos};
-use darma_nanokernel::Application;
-use darma_rtos::lock::Resource;
-use darma_rtos::{Ceiling, Float, OnFault, Priority, Run, Source, Task};
-use float_law::{ControlLoop, control, simulate};
+use float_law::ControlLoop;
+use rtos::{Cycles, now};
 
 /// Where the motors shall turn, rad.
 const SET_POINT: f64 = 1.5;
-/// Steps of one activation of the simulation: two to three milliseconds.
+/// Steps of one activation of the simulation: some milliseconds.
 const STEPS: u32 = 20_000;
 /// Steps whose cost is compared.
 const COMPARED: u64 = 100;
 
-/// A control loop, used by one task; the ceiling is that task's.
-static CONTROL: Resource<ControlLoop> =
-    Resource::new(ControlLoop::new(), Ceiling::of(Priority::HIGH));
-static SIMULATION: Resource<ControlLoop> =
-    Resource::new(ControlLoop::new(), Ceiling::of(Priority::LOW));
+#[rtos::app]
+mod app {
+    use super::{SET_POINT, STEPS, say_cost, say_every};
+    use float_law::{ControlLoop, control, element, simulate};
 
-static TASKS: [Task; 3] = [
-    Task {
-        float: Float::Hard,
-        ..task("control-1khz", Priority::HIGH, 1_000_000, control_motor)
-    },
-    Task {
-        float: Float::Hard,
-        ..task("simulate-100hz", Priority::LOW, 10_000_000, simulate_motor)
-    },
-    task("library-1hz", Priority::MIDDLE, 1_000_000_000, call_library),
-];
+    #[shared]
+    struct Shared {}
 
-const fn task(name: &'static str, priority: Priority, period: u64, body: fn(&Run)) -> Task {
-    Task {
-        name,
-        priority,
-        source: Source::Periodic {
-            period: Nanos(period),
-            phase: Nanos(0),
-        },
-        deadline: None,
-        budget: None,
-        on_fault: OnFault::Degrade,
-        float: Float::Soft,
-        body,
-        reset: || {},
+    #[local]
+    struct Local {}
+
+    #[init]
+    fn init(_: init::Context) -> (Shared, Local) {
+        (Shared {}, Local {})
     }
-}
 
-darma_nanokernel::application!(Application {
-    name: "float-law",
-    tasks: &TASKS,
-    init: |_| {},
-    monotonic: None,
-});
-
-fn control_motor(run: &Run) {
-    let float = run.float().expect("declared with hard floating point");
-    CONTROL.lock(|motor| {
+    /// The controller: one step in each millisecond.
+    #[task(priority = 3, period = 1.millis(), budget = 300.micros(), on_fault = degrade, float,
+           local = [motor: ControlLoop = ControlLoop::new()], name = "control-1khz")]
+    fn turn(cx: turn::Context) {
+        let motor = cx.local.motor;
         if motor.steps == 0 {
             let mut compared = *motor;
             say_cost("vector registers", &mut compared, |motor| {
-                control(float, motor, SET_POINT);
+                control(cx.float, motor, SET_POINT);
             });
         }
-        control(float, motor, SET_POINT);
+        control(cx.float, motor, SET_POINT);
         say_every(1_000, motor);
-    });
-}
+    }
 
-fn simulate_motor(run: &Run) {
-    let float = run.float().expect("declared with hard floating point");
-    SIMULATION.lock(|motor| {
-        simulate(float, motor, SET_POINT, STEPS);
-        say_every(100 * u64::from(STEPS), motor);
-    });
-}
+    /// The same in fast motion, always preempted by the controller.
+    #[task(priority = 1, period = 10.millis(), on_fault = degrade, float,
+           local = [motor: ControlLoop = ControlLoop::new()], name = "simulate-100hz")]
+    fn model(cx: model::Context) {
+        simulate(cx.float, cx.local.motor, SET_POINT, STEPS);
+        say_every(100 * u64::from(STEPS), cx.local.motor);
+    }
 
-fn call_library(run: &Run) {
-    assert!(run.float().is_none(), "no permission without declaration");
-    say_cost("library calls", &mut ControlLoop::new(), |motor| {
-        motor.advance(SET_POINT);
-    });
+    /// Makes a mistake in a law at every other activation: a panic there is one of the task, which starts
+    /// again; what it interrupted finds its registers as they were.
+    #[task(priority = 2, period = 100.millis(), phase = 500.micros(), budget = 1.millis(), float,
+           local = [motor: ControlLoop = ControlLoop::new(), fresh: bool = true], name = "mistaken-10hz")]
+    fn mistake(cx: mistake::Context) {
+        let index = if core::mem::take(cx.local.fresh) {
+            0
+        } else {
+            3
+        };
+        element(cx.float, cx.local.motor, index);
+    }
+
+    /// Without `float` there is no `cx.float`, and a law cannot be called; plain Rust can.
+    #[task(priority = 2, period = 1.secs(), on_fault = degrade, name = "library-1hz")]
+    fn library(_: library::Context) {
+        say_cost("library calls", &mut ControlLoop::new(), |motor| {
+            motor.advance(SET_POINT);
+        });
+    }
 }
 
 /// Says the digest after every `interval` steps.
@@ -104,11 +93,11 @@ fn say_every(interval: u64, motor: &ControlLoop) {
 
 /// Says what [`COMPARED`] steps take: with one instruction per two nanoseconds, how many those are.
 fn say_cost(how: &str, motor: &mut ControlLoop, mut step: impl FnMut(&mut ControlLoop)) {
-    let begin = darma_rtos::now();
+    let begin = now();
     for _ in 0..COMPARED {
         step(motor);
     }
-    let Cycles(taken) = darma_rtos::now().saturating_since(begin);
+    let Cycles(taken) = now().saturating_since(begin);
     log::info!(
         "{COMPARED} steps by {how}: {taken} cycles, digest {:016x}",
         motor.digest

@@ -1,5 +1,0 @@
-//! Hands the image's linker script to the linker.
-
-fn main() {
-    darma_build::image();
-}
