@@ -9,6 +9,7 @@ use darma_abi::shared::Mark;
 use super::{CLOUD, Scenario};
 use crate::experiment::Experiment;
 use crate::laboratory::Laboratory;
+use crate::transcript::Transcript;
 
 /// One kind of garbage per start, and a last start that looks at what is left.
 const STARTS: usize = 5;
@@ -25,9 +26,13 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 }
 
 fn survive(lab: &Laboratory) -> Result<()> {
-    let mut experiment = Experiment::new("hostile", "hostile")
-        // Dumps of the dead are not the matter here, and take time.
-        .configure("dump.size", "0");
+    endure(Experiment::new("hostile", "hostile"), lab).map(|_| ())
+}
+
+/// Runs the script `hostile` in an experiment that may have another application and other devices.
+pub(super) fn endure(experiment: Experiment, lab: &Laboratory) -> Result<Transcript> {
+    // Dumps of the dead are not the matter here, and take time.
+    let mut experiment = experiment.configure("dump.size", "0");
     experiment.limit = Duration::from_secs(900);
     let run = experiment.run(lab)?;
     run.require(
@@ -52,5 +57,6 @@ fn survive(lab: &Laboratory) -> Result<()> {
         run.said(&format!("Linux      up, start number {STARTS}")),
         "the status cannot be read in the last start",
     )?;
-    run.require_no_miss()
+    run.require_no_miss()?;
+    Ok(run)
 }

@@ -51,6 +51,23 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             run: Box::new(linux),
         },
         Scenario {
+            name: "task-device-hostile".into(),
+            claim:
+                "garbage for configuration spaces, memory, ports and MSRs reaches no task's device"
+                    .into(),
+            kernels: CLOUD,
+            seconds: 100,
+            run: Box::new(hostile),
+        },
+        Scenario {
+            name: "task-device-msix".into(),
+            claim: "a function without MSI releases its task by MSI-X, message after message"
+                .into(),
+            kernels: &[],
+            seconds: 5,
+            run: Box::new(msix),
+        },
+        Scenario {
             name: "task-device-absent".into(),
             claim: "an application whose device is missing is refused by name".into(),
             kernels: &[],
@@ -123,6 +140,25 @@ fn idle(lab: &Laboratory) -> Result<()> {
     Ok(())
 }
 
+fn msix(lab: &Laboratory) -> Result<()> {
+    // The controller answers in the emulator's main loop, on the host's time: a guest that sleeps
+    // would be at its end before.
+    let steps = vec![Step::Spin(Nanos(300_000_000)), Step::PowerOff];
+    let application = Application::package("darma-task-message");
+    let run = IdleRun::new("task-device-msix", application, steps);
+    let (mut machine, folder) = run.machine(lab)?;
+    let device = ["-device".into(), "nvme,addr=06.0,serial=none".into()];
+    machine.extra.extend(device);
+    let run = Transcript::record(&machine, folder, LIMIT, |_| false)?;
+    run.require_good_end()?;
+    run.require(
+        run.log
+            .iter()
+            .any(|line| line.contains("nvme: 40 commands answered")),
+        "the controller's messages did not reach the task",
+    )
+}
+
 fn absent(lab: &Laboratory) -> Result<()> {
     let run = IdleRun::new(
         "task-device-absent",
@@ -137,6 +173,26 @@ fn absent(lab: &Laboratory) -> Result<()> {
     )
 }
 
+fn with_devices(mut experiment: Experiment) -> Experiment {
+    experiment.application = Application::package(APPLICATION);
+    experiment.extra.extend(with_edu());
+    experiment
+}
+
+/// The devices go on through the whole of it: 1000 and 10 interrupts a second.
+fn hostile(lab: &Laboratory) -> Result<()> {
+    let experiment = with_devices(Experiment::new("task-device-hostile", "hostile"));
+    let run = super::hostile::endure(experiment, lab)?;
+    let end = run.reports.iter().find_map(|report| match report {
+        Report::End { at_ns, .. } => Some(*at_ns),
+        _ => None,
+    });
+    // Less the firmware, the trial transfer and what is under way at the end.
+    let milliseconds = (end.unwrap_or(0) / 1_000_000).saturating_sub(500);
+    require_on_time(&run, "hpet", milliseconds)?;
+    require_on_time(&run, "edu", (milliseconds / 100).saturating_sub(1))
+}
+
 fn linux(lab: &Laboratory) -> Result<()> {
     let probed: Vec<u64> = CONFIGURATION
         .into_iter()
@@ -144,10 +200,8 @@ fn linux(lab: &Laboratory) -> Result<()> {
         .chain(HPET)
         .collect();
     let words: Vec<String> = probed.iter().map(|at| format!("{at:#x}")).collect();
-    let mut experiment = Experiment::new("task-device-linux", "devices")
+    let experiment = with_devices(Experiment::new("task-device-linux", "devices"))
         .append(&format!("darma.probe={}", words.join(",")));
-    experiment.application = Application::package(APPLICATION);
-    experiment.extra.extend(with_edu());
     let run = experiment.run(lab)?;
 
     let place = format!("1234:11e8 at {EDU} is task 1's, registers at {REGISTERS:#x}");
