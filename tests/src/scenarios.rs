@@ -13,6 +13,7 @@ mod idle_guest;
 mod partition;
 mod power_off;
 mod preempt;
+mod response_times;
 mod task_device;
 mod task_faults;
 mod thread_metric;
@@ -68,6 +69,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(idle_guest::scenarios());
     all.extend(float::scenarios());
     all.extend(thread_metric::scenarios());
+    all.extend(response_times::scenarios());
     all.extend(task_faults::scenarios());
     all
 }

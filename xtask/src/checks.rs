@@ -15,10 +15,11 @@ pub enum Format {
 }
 
 /// The packages whose programs become images; with them all that they are made of is checked.
-const IMAGES: [&str; 3] = [
+const IMAGES: [&str; 4] = [
     image::APPLICATION,
     thread_metric::APPLICATION,
     "darma-task-faults",
+    "darma-response-check",
 ];
 
 /// Runs format check, lints for host and bare-metal crates, and the host tests.

@@ -146,6 +146,8 @@ struct Machine {
     now: u64,
     /// The class in service, raised by locks: 0 is the GPOS, 1 to 3 are priorities.
     level: u8,
+    /// The priority of the task that runs, without its locks.
+    running: u8,
     timer: Option<u64>,
     monotonic: Option<TaskId>,
     begun: Vec<String>,
@@ -174,19 +176,21 @@ fn deliver() {
             let released = slot.pending.take()?;
             slot.runs += 1;
             machine.begun.push(slot.task.name.into());
-            machine.level = slot.task.priority.level();
+            let before = (level, machine.running);
+            machine.running = slot.task.priority.level();
+            machine.level = machine.running;
             let run = Run {
                 task: TaskId(u8::try_from(index).ok()?),
                 released: Cell::new(released),
                 started: Cycles(machine.now),
             };
-            Some((slot.task.body, run, level))
+            Some((slot.task.body, run, before))
         });
         let Some((body, run, before)) = next else {
             return;
         };
         body(&run);
-        machine(|machine| machine.level = before);
+        machine(|machine| (machine.level, machine.running) = before);
     }
 }
 
@@ -231,6 +235,11 @@ pub unsafe fn lock<T, R>(value: *mut T, ceiling: Ceiling, use_it: impl FnOnce(&m
     let before = machine(|machine| {
         let before = machine.level;
         assert!(before <= 3, "a lock inside init");
+        let running = machine.running;
+        assert!(
+            running <= ceiling,
+            "a task of priority {running} locks what has the ceiling {ceiling}"
+        );
         machine.level = before.max(ceiling);
         before
     });

@@ -74,7 +74,8 @@
 //! the program is compiled ([`darma_sched::analysis`]), and a task set that misses a deadline is refused
 //! with what the response consists of. A task that declares neither is not analysed and counts for
 //! nothing in the responses of the others: the result holds only if all that can hold a task up is
-//! declared. The module of each task says in its documentation what was computed.
+//! declared. The module of each task says in its documentation what was computed, and has it as a constant:
+//! `control::RESPONSE`, an `Option<Nanos>`.
 //!
 //! `#[rtos::app(analysis = complete)]` asks for that: whatever could hold up a task with a deadline, and does
 //! not say for how long, is refused too.

@@ -1,15 +1,15 @@
 //! `#[rtos::app]`: one module declares an application's tasks and what they share.
 //!
-//! Four steps, one module each. [`syntax`] turns the annotated module into a model and refuses what
-//! is no sentence of the language; [`check`] refuses sentences that make no sense (a local of two
-//! tasks, a resource nobody uses); [`analyze`] computes each resource's ceiling and each task's
-//! response time, and refuses a task set that misses a deadline; [`codegen`] writes statics, contexts
+//! Four steps, one module each. `syntax` turns the annotated module into a model and refuses what
+//! is no sentence of the language; `check` refuses sentences that make no sense (a local of two
+//! tasks, a resource nobody uses); `analyze` computes each resource's ceiling and each task's
+//! response time, and refuses a task set that misses a deadline; `codegen` writes statics, contexts
 //! and the task table. Every refusal names the things and the remedy, and is held by a file in
 //! `rtos/ui`.
 //!
 //! The language is RTIC 2's wherever the machine is the same; decision 0016 says where it is not and
 //! why. Runs inside the compiler, on the host: a panic here would be the user's build failing without
-//! a place, so every wrong input ends as a [`syn::Error`].
+//! a place, so every wrong input ends as a `syn::Error`.
 #![forbid(unsafe_code)]
 
 mod analyze;

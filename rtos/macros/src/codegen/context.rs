@@ -116,6 +116,10 @@ pub(super) fn task(app: &App, task: &Task, response: Option<Nanos>) -> TokenStre
         }
     });
     let doc = describe(task, response);
+    let response = match response {
+        Some(Nanos(nanos)) => quote!(::core::option::Option::Some(::rtos::Nanos(#nanos))),
+        None => quote!(::core::option::Option::None),
+    };
     let context_doc = format!("What [`{name}`](fn@{name}) is given when it runs.");
     quote! {
         #(#declarations)*
@@ -152,6 +156,9 @@ pub(super) fn task(app: &App, task: &Task, response: Option<Nanos>) -> TokenStre
         #[allow(unused_imports)]
         pub(crate) mod #name {
             pub(crate) use super::#context as Context;
+            /// The longest response as it was analysed, from release to end.
+            #[allow(dead_code)]
+            pub(crate) const RESPONSE: ::core::option::Option<::rtos::Nanos> = #response;
             #(#exports)*
             #spawn_export
         }
