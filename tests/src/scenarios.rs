@@ -3,6 +3,7 @@
 mod async_tasks;
 mod bad_input;
 mod boot;
+mod budgets;
 mod crash;
 mod cycles;
 mod determinism;
@@ -64,6 +65,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(cycles::scenarios());
     all.extend(power_off::scenarios());
     all.extend(determinism::scenarios());
+    all.extend(budgets::scenarios());
     all.extend(hostile::scenarios());
     all.extend(bad_input::scenarios());
     all.extend(idle_guest::scenarios());

@@ -12,6 +12,7 @@
 //! Each is an emulated machine; two run at once. An instruction-counted machine uses one processor of the
 //! host, and does not feel its neighbour.
 
+pub mod budgets;
 pub mod cyclictest;
 pub mod long_run;
 pub mod machine;
@@ -28,7 +29,7 @@ use darma_latency::{Load, Overhead, Program, Report, Source, System, explain};
 
 use crate::kernels::Flavour;
 use crate::toolchain::Choice;
-use crate::{image, latency_table, paths, prepare, process, qemu, terminal};
+use crate::{image, latency_table, paths, prepare, process, qemu, terminal, thread_metric};
 
 /// A part of the laboratory's work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -43,6 +44,8 @@ pub enum Part {
     LinuxUnderDarma,
     /// The same work with and without Darma.
     Overhead,
+    /// Instructions of the hot paths and of a switch between tasks.
+    Budgets,
 }
 
 impl Part {
@@ -54,7 +57,7 @@ impl Part {
             Self::LinuxRt => Some(System::LinuxRt),
             Self::Darma => Some(System::Darma),
             Self::LinuxUnderDarma => Some(System::LinuxUnderDarma),
-            Self::Overhead => None,
+            Self::Overhead | Self::Budgets => None,
         }
     }
 }
@@ -238,12 +241,9 @@ fn write(report: &Report) -> Result<Files> {
 }
 
 fn measure(options: &Options) -> Result<Measured> {
-    let mut jobs = systems::jobs(options);
-    if options.wants(Part::Overhead) {
-        jobs.extend(overhead::JOBS);
-    }
+    let jobs = systems::jobs(options);
     let mut kernels = Vec::new();
-    for flavour in [Flavour::Generic, Flavour::Rt] {
+    for flavour in Flavour::ALL {
         if jobs.iter().any(|job| job.flavour() == flavour) {
             kernels.push((flavour, payload::prepare(flavour)?));
         }
@@ -284,6 +284,22 @@ fn measure(options: &Options) -> Result<Measured> {
     report
         .rows
         .sort_by_key(|row| (row.system, row.source, row.load.code()));
+    if options.wants(Part::Budgets) {
+        match thread_metric::measure().and_then(|figures| figures.switch_instructions()) {
+            Ok(found) => {
+                report.switch_instructions = found;
+                if found > thread_metric::SWITCH_LIMIT {
+                    measured.troubles.push(format!(
+                        "a preemptive switch took {found} instructions, {} are promised",
+                        thread_metric::SWITCH_LIMIT
+                    ));
+                }
+            }
+            Err(error) => measured
+                .troubles
+                .push(format!("preemptive switch: {error:#}")),
+        }
+    }
     if options.wants(Part::Overhead) {
         match overhead::compare(&heard) {
             Ok(comparison) => {
@@ -307,7 +323,7 @@ fn measure(options: &Options) -> Result<Measured> {
 }
 
 /// The application whose tasks are measured.
-const APPLICATION: &str = "darma-latency-lab";
+pub const APPLICATION: &str = "darma-latency-lab";
 
 /// The source's commit, short; with a plus sign where files differ from it.
 fn commit() -> String {

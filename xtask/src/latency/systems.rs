@@ -8,7 +8,7 @@ use darma_abi::report;
 use darma_latency::{Collected, Distribution, Load, Report, Row, Source, System};
 
 use super::machine::Heard;
-use super::{Options, cyclictest, overhead};
+use super::{Options, Part, budgets, cyclictest, overhead};
 use crate::kernels::Flavour;
 use crate::session::Event;
 
@@ -30,18 +30,21 @@ pub(super) enum Job {
     WorkAlone,
     /// The same under Darma.
     WorkUnderDarma,
+    /// Every hot path, again and again.
+    Budgets,
 }
 
 impl Job {
     pub(super) const fn flavour(self) -> Flavour {
         match self {
             Self::Rt => Flavour::Rt,
+            Self::Budgets => Flavour::Cloud,
             Self::Stock | Self::Darma | Self::WorkAlone | Self::WorkUnderDarma => Flavour::Generic,
         }
     }
 
     pub(super) const fn is_under_darma(self) -> bool {
-        matches!(self, Self::Darma | Self::WorkUnderDarma)
+        matches!(self, Self::Darma | Self::WorkUnderDarma | Self::Budgets)
     }
 
     /// The name of its folder.
@@ -52,6 +55,7 @@ impl Job {
             Self::Darma => "latency-darma",
             Self::WorkAlone => "overhead-alone",
             Self::WorkUnderDarma => "overhead-darma",
+            Self::Budgets => "latency-budgets",
         }
     }
 
@@ -63,6 +67,7 @@ impl Job {
             Self::Darma => "Darma with stock Linux",
             Self::WorkAlone => "fixed work on Linux alone",
             Self::WorkUnderDarma => "fixed work on Linux under Darma",
+            Self::Budgets => "hot paths of Darma",
         }
     }
 
@@ -71,6 +76,7 @@ impl Job {
         let crashes = match self {
             Self::Darma => options.crashes,
             Self::WorkAlone | Self::WorkUnderDarma => return overhead::words(),
+            Self::Budgets => return "darma.script=budgets".into(),
             Self::Stock | Self::Rt => 0,
         };
         format!(
@@ -80,7 +86,7 @@ impl Job {
     }
 }
 
-/// The machines that measure latencies, the longest to run first: the last to start decides when all
+/// The machines to run, the longest to run first: the last to start decides when all
 /// have ended.
 pub(super) fn jobs(options: &Options) -> Vec<Job> {
     let mut jobs = Vec::new();
@@ -92,6 +98,12 @@ pub(super) fn jobs(options: &Options) -> Vec<Job> {
     }
     if options.wants_system(System::LinuxStock) {
         jobs.push(Job::Stock);
+    }
+    if options.wants(Part::Overhead) {
+        jobs.extend(overhead::JOBS);
+    }
+    if options.wants(Part::Budgets) {
+        jobs.push(Job::Budgets);
     }
     jobs
 }
@@ -133,6 +145,12 @@ pub(super) fn add_rows(job: Job, heard: &Heard, report: &mut Report) -> Result<(
             let collected = Collected::of(&heard.reports);
             report.rows.extend(tasks(&collected, heard)?);
             report.worst = collected.worst();
+        }
+        Job::Budgets => {
+            let measured = budgets::measured(&heard.reports);
+            let (table, breaches) = budgets::read()?.check(&measured);
+            report.budgets = table;
+            ensure!(breaches.is_empty(), "{}", breaches.join("; "));
         }
         Job::WorkAlone | Job::WorkUnderDarma => {}
     }
