@@ -91,6 +91,7 @@ fn worst(latency_ns: u64, load: Phase) -> Worst {
         latency_ns,
         culprit: "task logger".into(),
         culprit_ns: latency_ns - 300,
+        culprit_least_ns: 0,
     };
     Worst::new(sample, &events, &names)
 }

@@ -81,6 +81,7 @@ impl Collected {
                 latency_ns,
                 culprit,
                 culprit_ns,
+                culprit_least_ns,
             } => {
                 if *index == 0 {
                     self.samples.clear();
@@ -93,6 +94,7 @@ impl Collected {
                     latency_ns: *latency_ns,
                     culprit: culprit.as_str().into(),
                     culprit_ns: *culprit_ns,
+                    culprit_least_ns: *culprit_least_ns,
                 };
                 self.samples.push((*index, sample, Vec::new()));
             }
@@ -193,6 +195,7 @@ mod tests {
             latency_ns,
             culprit: Text::new(culprit),
             culprit_ns: 5,
+            culprit_least_ns: 0,
         }
     }
 
@@ -272,6 +275,7 @@ mod tests {
                 latency_ns,
                 culprit: Text::new("<b>"),
                 culprit_ns: latency_ns,
+                culprit_least_ns: 1,
             }),
             (index, number(), events).prop_map(|(index, from_ns, items)| {
                 let mut events = List::new();

@@ -12,20 +12,19 @@ const BAR: u128 = 40;
 #[must_use]
 pub fn explain(worst: &Worst) -> String {
     let mut out = format!(
-        "{}, {}: {} from release to first instruction, at {} s\n  longest in the way: {}, {}\n\n",
+        "{}, {}: {} from release to first instruction, at {} s\n  longest in the way: {}\n\n",
         worst.task,
         worst.load,
         duration(worst.latency_ns),
         seconds(worst.released_at_ns),
-        worst.culprit,
-        duration(worst.culprit_ns)
+        worst.blamed()
     );
     let width = |text: &str| text.chars().count();
     let names = worst.spans.iter().map(|span| width(&span.what));
     let name_width = names.max().unwrap_or(0);
     let _ = writeln!(
         out,
-        "  {:>9} {:>9}  {:name_width$}  # in the way, - part of every wait",
+        "  {:>9} {:>9}  {:name_width$}  # in the way or longer than else, - part of every wait",
         "from", "length", "what"
     );
     for span in &worst.spans {
@@ -75,7 +74,7 @@ mod tests {
             .lines()
             .find(|line| line.contains("task logger  "))
             .unwrap();
-        assert!(logger.ends_with(&"#".repeat(16)), "{logger}");
+        assert!(logger.ends_with(&"#".repeat(18)), "{logger}");
         assert!(text.contains("     -500  guest entered"));
     }
 }

@@ -10,6 +10,7 @@ use darma_trace::report::named_number;
 use darma_trace::{Event, Kind, Names, What, segments};
 use serde::{Deserialize, Serialize};
 
+use crate::quantity::duration;
 use crate::report::Load;
 
 /// A long wait.
@@ -27,6 +28,9 @@ pub struct Worst {
     pub culprit: String,
     /// How long that was.
     pub culprit_ns: u64,
+    /// How little it was in another wait, if it is a part of every wait; 0 if it need not be at all.
+    #[serde(default)]
+    pub culprit_least_ns: u64,
     /// What the wait went to, without gaps.
     pub spans: Vec<Span>,
     /// What happened shortly before and during it.
@@ -42,7 +46,7 @@ pub struct Span {
     pub to_ns: u64,
     /// What it went to.
     pub what: String,
-    /// It stood in the way, instead of being a part of every wait.
+    /// It stood in the way, or it is that part of every wait which was longer than in others.
     pub in_the_way: bool,
 }
 
@@ -72,6 +76,8 @@ pub struct Sample {
     pub culprit: String,
     /// How long that took.
     pub culprit_ns: u64,
+    /// How little that took in another wait, if it is a part of every wait.
+    pub culprit_least_ns: u64,
 }
 
 /// Names of numbers, by the code of the kind that carries them.
@@ -104,10 +110,10 @@ impl Names for NameTable {
     }
 }
 
-/// How far before the release a moment is still of interest.
-const BEFORE_NS: u64 = 20_000;
-/// Most moments that are kept; the latest are.
-const MOMENTS: usize = 40;
+/// Most moments before the release that are kept; the latest are.
+const BEFORE: usize = 12;
+/// Most moments of the wait that are kept.
+const WITHIN: usize = 60;
 
 impl Worst {
     /// From a sample and its events. Their times are nanoseconds; whatever they are, the pieces sum to
@@ -121,26 +127,31 @@ impl Worst {
         segments(events, from, to, sample.task_number, |segment| {
             let what = segment.what.named(names).to_string();
             let to_ns = segment.to.0 - released;
+            let longer = sample.culprit_least_ns > 0 && what == sample.culprit;
             match spans.last_mut() {
                 Some(last) if last.what == what => last.to_ns = to_ns,
                 _ => spans.push(Span {
                     from_ns: segment.from.0 - released,
                     to_ns,
                     what,
-                    in_the_way: segment.what.stood_in_the_way(),
+                    in_the_way: segment.what.stood_in_the_way() || longer,
                 }),
             }
         });
-        let near = released.saturating_sub(BEFORE_NS)..=started;
-        let mut moments: Vec<Moment> = events
+        let first = events
             .iter()
-            .filter(|event| near.contains(&event.at.0))
+            .position(|event| event.at.0 >= released)
+            .unwrap_or(events.len());
+        let (before, within) = events.split_at(first);
+        let near = before.iter().skip(before.len().saturating_sub(BEFORE));
+        let within = within.iter().take_while(|event| event.at.0 <= started);
+        let moments = near
+            .chain(within.take(WITHIN))
             .map(|event| Moment {
                 at_ns: since(released, event.at.0),
                 what: said(event, names),
             })
             .collect();
-        moments.drain(..moments.len().saturating_sub(MOMENTS));
         Self {
             task: sample.task,
             load: sample.load,
@@ -148,8 +159,22 @@ impl Worst {
             latency_ns: sample.latency_ns,
             culprit: sample.culprit,
             culprit_ns: sample.culprit_ns,
+            culprit_least_ns: sample.culprit_least_ns,
             spans,
             moments,
+        }
+    }
+}
+
+impl Worst {
+    /// The culprit with its times: `task logger, 270 ns`, or `guest exit, 220 ns (at its shortest 68 ns)`.
+    #[must_use]
+    pub fn blamed(&self) -> String {
+        let time = duration(self.culprit_ns);
+        let culprit = &self.culprit;
+        match self.culprit_least_ns {
+            0 => format!("{culprit}, {time}"),
+            least => format!("{culprit}, {time} (at its shortest {})", duration(least)),
         }
     }
 }
@@ -209,7 +234,8 @@ pub(crate) mod tests {
             released_at_ns: 10_000,
             latency_ns: 680,
             culprit: "task logger".into(),
-            culprit_ns: 270,
+            culprit_ns: 310,
+            culprit_least_ns: 0,
         };
         Worst::new(sample, &events, &names)
     }

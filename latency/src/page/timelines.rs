@@ -20,19 +20,18 @@ pub(super) fn section(report: &Report) -> Option<Section> {
         return None;
     }
     let mut body = String::from(
-        "<ul class=\"legend\"><li><span class=\"swatch way\"></span>stood in the way</li>\
+        "<ul class=\"legend\"><li><span class=\"swatch way\"></span>stood in the way, or longer than in other waits</li>\
          <li><span class=\"swatch path\"></span>part of every wait</li></ul>\n<div class=\"plots\">\n",
     );
     for worst in &report.worst {
         let _ = write!(
             body,
-            "<figure><figcaption>{}, {}: {}<small>longest in the way: {}, {}; at {} s</small></figcaption>\n\
+            "<figure><figcaption>{}, {}: {}<small>longest in the way: {}; at {} s</small></figcaption>\n\
              {}{}</figure>\n",
             escape(&worst.task),
             worst.load,
             duration(worst.latency_ns),
-            escape(&worst.culprit),
-            duration(worst.culprit_ns),
+            escape(&worst.blamed()),
             seconds(worst.released_at_ns),
             plot(worst),
             history(worst)

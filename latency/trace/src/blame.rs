@@ -1,4 +1,4 @@
-//! Who had the processor while a task waited, and who is to blame for the wait.
+//! Who had the processor while a task waited.
 //!
 //! The wait from the release to the task's first instruction is cut into segments at every event;
 //! each goes to what the processor was doing. Two rules decide whether that stood in the way:
@@ -7,125 +7,18 @@
 //!   an emulation is to blame only if it ended, or began, inside the wait. Handlers and sections run
 //!   with interrupts off and always are.
 //! * What belongs to every wait is the path: leaving the guest, the timer's handler as far as it serves
-//!   this task's release, the way to the task's first instruction. It is named only when nothing else
-//!   stood in the way.
+//!   this task's release, the way to the task's first instruction.
 //!
 //! Times are of any unit, if all are of the same: the image counts cycles, a report nanoseconds. A
 //! history may have gaps and begin anywhere; times that run backwards are taken for the latest one
 //! before. Whatever the history says, the segments follow each other without gap or overlap and sum to
 //! the wait.
 
-use core::fmt;
-
-use darma_abi::units::{Cycles, Vector};
+use darma_abi::units::Cycles;
 
 use crate::activity::{Activity, Stack, ended_by, interrupts};
 use crate::event::{Event, Kind};
-
-/// What a stretch of the wait went to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum What {
-    /// The history does not reach back far enough.
-    Unknown,
-    /// Path: from the timer's expiry to its handler, out of code that could be interrupted.
-    Delivery,
-    /// Path: the guest had the processor until it was left.
-    GuestExit,
-    /// The main loop: entering and leaving the guest, with interrupts off.
-    MainLoop,
-    /// Path: the timer's handler, serving this task's release.
-    Timer,
-    /// Path: from the end of the last handler or task to this task's first instruction.
-    TaskEntry,
-    /// The timer's handler for an expiry that was not this task's.
-    OtherExpiry,
-    /// The timer's handler, serving this other task's release.
-    Release(u32),
-    /// This other task, or an earlier run of the same.
-    Task(u32),
-    /// The handler of the device interrupt with this vector.
-    Device(u32),
-    /// This section with interrupts off.
-    Section(u32),
-    /// A lock with this ceiling.
-    Lock(u32),
-    /// The emulation of an exit of this kind.
-    Emulation(u32),
-    /// This step of loading the GPOS.
-    Load(u32),
-    /// This step of capturing it.
-    Capture(u32),
-}
-
-impl What {
-    /// Whether it is a part of every wait.
-    pub const fn is_path(self) -> bool {
-        matches!(
-            self,
-            Self::Delivery | Self::GuestExit | Self::Timer | Self::TaskEntry
-        )
-    }
-
-    /// Whether it stood in the way: something that others do and that could be shorter or absent.
-    pub const fn stood_in_the_way(self) -> bool {
-        !self.is_path() && !matches!(self, Self::MainLoop | Self::Unknown)
-    }
-
-    /// Its text, with the names that are known.
-    pub const fn named<N: Names>(self, names: &N) -> Named<'_, N> {
-        Named { what: self, names }
-    }
-}
-
-/// Names for the numbers in a history. A number without a name is written as a number.
-pub trait Names {
-    /// The name of what `what` has a number for: task, section, vector, exit kind or step.
-    fn name(&self, what: What) -> Option<&str>;
-}
-
-/// No names at all.
-impl Names for () {
-    fn name(&self, _: What) -> Option<&str> {
-        None
-    }
-}
-
-/// A [`What`] with its names, for printing.
-#[derive(Clone, Copy, Debug)]
-pub struct Named<'a, N> {
-    what: What,
-    names: &'a N,
-}
-
-impl<N: Names> fmt::Display for Named<'_, N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (word, number) = match self.what {
-            What::Unknown => return f.write_str("before the history"),
-            What::Delivery => return f.write_str("interrupt delivery"),
-            What::GuestExit => return f.write_str("guest exit"),
-            What::MainLoop => return f.write_str("guest entry/exit path"),
-            What::Timer => return f.write_str("timer path"),
-            What::TaskEntry => return f.write_str("task entry"),
-            What::OtherExpiry => return f.write_str("another timer expiry"),
-            What::Release(task) => ("release of", task),
-            What::Task(task) => ("task", task),
-            What::Device(vector) => ("interrupt", vector),
-            What::Section(section) => ("section", section),
-            What::Lock(ceiling) => ("lock at ceiling", ceiling),
-            What::Emulation(kind) => ("emulation of", kind),
-            What::Load(step) => ("load step", step),
-            What::Capture(step) => ("capture step", step),
-        };
-        match (self.names.name(self.what), self.what) {
-            (Some(name), _) => write!(f, "{word} {name}"),
-            (None, What::Device(vector)) => match u8::try_from(vector) {
-                Ok(vector) => write!(f, "{word} {}", Vector(vector)),
-                Err(_) => write!(f, "{word} {vector}"),
-            },
-            (None, _) => write!(f, "{word} {number}"),
-        }
-    }
-}
+use crate::what::What;
 
 /// A stretch of the wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,17 +36,6 @@ impl Segment {
     pub const fn length(&self) -> Cycles {
         self.to.saturating_since(self.from)
     }
-}
-
-/// What stood longest in the way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Culprit {
-    /// What. [`What::Timer`] means: nothing but the timer's path.
-    pub what: What,
-    /// How much of the wait went to it.
-    pub time: Cycles,
-    /// The whole wait.
-    pub wait: Cycles,
 }
 
 /// Sorts events by time. Those of one time keep their order. For histories in which some events
@@ -242,7 +124,21 @@ impl Wait<'_> {
             (Activity::Section(section), _) => What::Section(section),
             // Another task is on its way in; the path to it is its own.
             (_, Some(other)) => What::Task(other),
-            (_, None) => self.blame_interruptible(stack, next, at),
+            (_, None) => self
+                .way_out(next, at)
+                .unwrap_or_else(|| self.blame_interruptible(stack, next, at)),
+        }
+    }
+
+    /// Between two handlers, the way out of the first is its own.
+    fn way_out(&self, next: Option<Event>, at: usize) -> Option<What> {
+        let last = self.within.get(at.checked_sub(1)?)?;
+        match (last.kind, next?.kind) {
+            (Kind::DeviceEnd, Kind::TimerBegin | Kind::DeviceInterrupt) => {
+                Some(What::Device(last.argument))
+            }
+            (Kind::TimerEnd, Kind::TimerBegin | Kind::DeviceInterrupt) => Some(What::OtherExpiry),
+            _ => None,
         }
     }
 
@@ -261,10 +157,12 @@ impl Wait<'_> {
             Activity::Task(task) if held => What::Task(task),
             Activity::Lock(ceiling) if held => What::Lock(ceiling),
             Activity::Emulation(kind) if held => What::Emulation(kind),
+            Activity::Emulation(kind) if path == What::Delivery => What::OutOfEmulation(kind),
             Activity::Task(_) | Activity::Lock(_) | Activity::Emulation(_) => path,
             _ if arrives && at > 0 => What::TaskEntry,
             Activity::Guest => What::GuestExit,
-            Activity::Load(_) | Activity::Capture(_) if next.is_none_or(interrupts) => path,
+            Activity::Load(step) if next.is_none_or(interrupts) => What::OutOfLoad(step),
+            Activity::Capture(step) if next.is_none_or(interrupts) => What::OutOfCapture(step),
             Activity::Load(step) => What::Load(step),
             Activity::Capture(step) => What::Capture(step),
             Activity::Unknown => What::Unknown,
@@ -344,43 +242,6 @@ impl Wait<'_> {
 
     fn is_own(&self, event: Event, kind: Kind) -> bool {
         event.kind == kind && event.argument == self.task
-    }
-}
-
-/// Most different things that are told apart when a culprit is sought.
-const CAUSES: usize = 24;
-
-/// What stood longest between the release of `task` and its first instruction. `events` are in the
-/// order of their times (see [`sort_by_time`]).
-pub fn culprit(events: &[Event], released: Cycles, started: Cycles, task: u32) -> Culprit {
-    let mut sums = [(What::Timer, 0u64); CAUSES];
-    let mut used = 1;
-    segments(events, released, started, task, |segment| {
-        // The path is one thing.
-        let what = match segment.what {
-            What::Delivery | What::Timer | What::TaskEntry => What::Timer,
-            other => other,
-        };
-        let known = sums.iter().take(used).position(|(one, _)| *one == what);
-        let place = known.unwrap_or(used);
-        if let Some(sum) = sums.get_mut(place) {
-            *sum = (what, sum.1.saturating_add(segment.length().0));
-            used = used.max(place + 1);
-        }
-    });
-    let longest = |among: fn(What) -> bool| {
-        let sums = sums.iter().take(used).rev();
-        sums.filter(|(what, time)| among(*what) && *time > 0)
-            .max_by_key(|(_, time)| *time)
-            .copied()
-    };
-    let (what, time) = longest(What::stood_in_the_way)
-        .or_else(|| longest(|_| true))
-        .unwrap_or((What::Timer, 0));
-    Culprit {
-        what,
-        time: Cycles(time),
-        wait: started.saturating_since(released),
     }
 }
 

@@ -1,4 +1,6 @@
 use super::*;
+use crate::culprit::culprit;
+use crate::what::Names;
 use proptest::prelude::*;
 use std::string::ToString;
 use std::vec::Vec;
@@ -204,6 +206,9 @@ fn a_device_handler_is_to_blame_and_named_by_its_vector() {
     let what = blamed(&events, 100, 230);
     assert_eq!(what, What::Device(0x41));
     assert_eq!(what.named(&()).to_string(), "interrupt 0x41");
+    // With the way out of it.
+    let parts = cut(&events, 100, 230);
+    assert_eq!(parts[..2], [(50, what), (5, what)]);
 }
 
 #[test]
@@ -216,7 +221,7 @@ fn an_emulation_that_is_interrupted_is_not_to_blame() {
     };
     events.remove(1);
     assert_eq!(blamed(&events, 100, 260), What::Timer);
-    assert_eq!(cut(&events, 100, 260)[0], (20, What::Delivery));
+    assert_eq!(cut(&events, 100, 260)[0], (20, What::OutOfEmulation(7)));
 }
 
 #[test]

@@ -22,6 +22,8 @@
 //! | [`recorder`] | how is it recorded from nested interrupts, and kept, without a lock? |
 //! | `activity` | what does the processor do at any moment of a history? |
 //! | [`blame`] | who had the processor while the task waited? |
+//! | [`culprit`](mod@culprit) | who is to blame? |
+//! | [`what`] | which words are there for it? |
 //! | [`report`] | how does a report carry the kept histories? |
 //!
 //! Concurrency: one processor. Recording works at every interrupt level, nested in itself at any
@@ -33,10 +35,14 @@ extern crate std;
 
 mod activity;
 pub mod blame;
+pub mod culprit;
 pub mod event;
 pub mod recorder;
 pub mod report;
+pub mod what;
 
-pub use blame::{Culprit, Names, Segment, What, culprit, segments};
+pub use blame::{Segment, segments};
+pub use culprit::{Culprit, culprit};
 pub use event::{Event, Kind};
 pub use recorder::{Kept, Recorder, Ring, Sample};
+pub use what::{Names, What};

@@ -11,9 +11,11 @@ use darma_abi::report::{Event as Line, Name, Phrase, TraceItems};
 use darma_abi::text::Text;
 use darma_abi::units::Cycles;
 
-use crate::blame::{Culprit, Names, What, culprit, sort_by_time};
+use crate::blame::sort_by_time;
+use crate::culprit::{Culprit, culprit};
 use crate::event::{Event, Kind};
 use crate::recorder::{Kept, Recorder};
+use crate::what::{Names, What};
 
 /// Events of one sample, between ring and report. 16 bytes each: it belongs in a static.
 pub type Room<const N: usize> = [Event; N];
@@ -65,7 +67,9 @@ fn sample_line(
 ) -> Line {
     let sample = kept.sample;
     let task = u32::from(sample.task);
-    let Culprit { what, time, .. } = culprit(events, sample.released, sample.started, task);
+    let Culprit {
+        what, time, least, ..
+    } = culprit(events, sample.released, sample.started, task);
     // Differences of points, so that they agree with what a reader makes of the events.
     let since_release = |cycles: Cycles| {
         let to = Cycles(sample.released.0.saturating_add(cycles.0));
@@ -80,6 +84,7 @@ fn sample_line(
         latency_ns: since_release(sample.latency()),
         culprit: phrase(what, names),
         culprit_ns: since_release(time),
+        culprit_least_ns: since_release(least),
     }
 }
 
@@ -256,6 +261,7 @@ mod tests {
                 latency_ns: 300,
                 culprit: Text::new("section timer-queue"),
                 culprit_ns: 10,
+                culprit_least_ns: 0,
             }
         );
         let Line::TraceEvents {

@@ -153,6 +153,9 @@ pub enum Event {
         culprit: Phrase,
         /// How long that was.
         culprit_ns: u64,
+        /// How little it was in another wait, if it is a part of every wait; 0 if it need not be at all.
+        #[serde(default)]
+        culprit_least_ns: u64,
     },
     /// A part of a worst sample's trace; the parts follow each other in time.
     TraceEvents {
@@ -354,6 +357,7 @@ mod tests {
                 latency_ns: ns,
                 culprit: Text::new(&"\"".repeat(200)),
                 culprit_ns: ns,
+                culprit_least_ns: ns,
             },
             Event::TraceEvents {
                 index: n,
