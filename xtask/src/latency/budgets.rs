@@ -50,7 +50,7 @@ pub fn read() -> Result<Budgets> {
 
 fn parse(text: &str, path: &Path) -> Result<Budgets> {
     let budgets: Budgets =
-        toml::from_str(text).with_context(|| format!("{} makes no sense", paths::shown(path)))?;
+        basic_toml::from_str(text).with_context(|| format!("{} makes no sense", paths::shown(path)))?;
     for (name, entry) in budgets.all() {
         ensure!(
             entry.limit > 0 && !entry.why.trim().is_empty(),
