@@ -49,8 +49,8 @@ pub fn read() -> Result<Budgets> {
 }
 
 fn parse(text: &str, path: &Path) -> Result<Budgets> {
-    let budgets: Budgets =
-        basic_toml::from_str(text).with_context(|| format!("{} makes no sense", paths::shown(path)))?;
+    let budgets: Budgets = basic_toml::from_str(text)
+        .with_context(|| format!("{} makes no sense", paths::shown(path)))?;
     for (name, entry) in budgets.all() {
         ensure!(
             entry.limit > 0 && !entry.why.trim().is_empty(),
