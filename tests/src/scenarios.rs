@@ -11,6 +11,7 @@ mod disk;
 mod float;
 mod hostile;
 mod idle_guest;
+mod latency;
 mod partition;
 mod power_off;
 mod preempt;
@@ -66,6 +67,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(power_off::scenarios());
     all.extend(determinism::scenarios());
     all.extend(budgets::scenarios());
+    all.extend(latency::scenarios());
     all.extend(hostile::scenarios());
     all.extend(bad_input::scenarios());
     all.extend(idle_guest::scenarios());

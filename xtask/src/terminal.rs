@@ -5,9 +5,10 @@
 //! its own, so that a build log shows where the time goes.
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use owo_colors::{OwoColorize, Stream};
 
 /// A step in progress. Dropped without [`Step::done`] it vanishes: the error that ended it speaks.
@@ -45,7 +46,7 @@ impl Step {
         let tick = "ok"
             .if_supports_color(Stream::Stderr, |text| text.green())
             .to_string();
-        eprintln!("{tick}  {}: {result} ({seconds:.1} s)", self.what);
+        print(&format!("{tick}  {}: {result} ({seconds:.1} s)", self.what));
     }
 }
 
@@ -144,12 +145,23 @@ impl Drop for Live {
     }
 }
 
+/// All spinners: steps that run at once stand below each other.
+fn bars() -> &'static MultiProgress {
+    static BARS: OnceLock<MultiProgress> = OnceLock::new();
+    BARS.get_or_init(MultiProgress::new)
+}
+
+/// Prints a line above whatever spins.
+fn print(line: &str) {
+    bars().suspend(|| eprintln!("{line}"));
+}
+
 /// A spinner with a text; hidden where there is no terminal.
 fn spinner(what: &str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let spinner = ProgressBar::new_spinner();
+    let spinner = bars().add(ProgressBar::new_spinner());
     if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {msg} {elapsed:.dim}") {
         spinner.set_style(style);
     }
@@ -163,7 +175,7 @@ pub fn note(text: &str) {
     let mark = "--"
         .if_supports_color(Stream::Stderr, |text| text.cyan())
         .to_string();
-    eprintln!("{mark}  {text}");
+    print(&format!("{mark}  {text}"));
 }
 
 /// A line that the user should not overlook, though the work goes on.
@@ -171,7 +183,7 @@ pub fn warn(text: &str) {
     let mark = "!!"
         .if_supports_color(Stream::Stderr, |text| text.yellow())
         .to_string();
-    eprintln!("{mark}  {text}");
+    print(&format!("{mark}  {text}"));
 }
 
 /// The one line with which a failed command ends.

@@ -20,6 +20,8 @@ use crate::trial::{self, Load};
 const GPOS_MIB: u32 = 320;
 /// Room for the dump. Larger than Linux's part, so that no dump is ever cut.
 const DUMP_STORE: &str = "328M";
+/// What the payload says of a part of the load that it cannot start.
+const INCOMPLETE: &str = "the load goes without";
 /// Wall time without any sign of life after which a run counts as stuck.
 const SILENCE: Duration = Duration::from_secs(300);
 
@@ -101,6 +103,10 @@ impl Run<'_> {
                     break;
                 }
             }
+        }
+        // A load that lacks a part is another load.
+        if let Some(line) = heard.console.iter().find(|line| line.contains(INCOMPLETE)) {
+            heard.troubles.push(line.clone());
         }
         // Megabytes per run, made anew by the next.
         if let (Below::Darma(_), Some(module)) = (self.below, &machine.initrd) {
