@@ -21,7 +21,7 @@ use darma_machine::pvh::StartInfo;
 use darma_machine::{boot, console, descriptors, exceptions, float, memory, paging, time};
 use darma_policy::acpi::gpos_tables::HpetUse;
 use darma_policy::boot::bzimage::BzImage;
-use darma_policy::boot::config::Config;
+use darma_policy::boot::config::{Config, TraceKeep};
 use darma_policy::boot::e820::{self, Entry};
 use darma_policy::boot::manifest::Checksums;
 use darma_policy::boot::memory_plan::{MemoryPlan, Owner, PlanInput};
@@ -81,6 +81,9 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
         .take()
         .insert(Config::parse(images.disk.config()).unwrap_or_else(|error| boot_error(&error)));
     logging::set_level(config.log_level);
+    if config.trace_keep == TraceKeep::Last {
+        darma_rtos::trace::keep_last();
+    }
     let plan = plan(&info, config, reach);
 
     let cpu = VIRTUAL_CPU.take();

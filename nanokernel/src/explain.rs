@@ -55,6 +55,12 @@ impl Explainer {
         let to_ns = |at| scale.nanos(at).0;
         trace::report_worst(self.room, &ImageNames, to_ns, report::emit);
     }
+
+    /// Prints the last events.
+    pub(crate) fn report_last(&mut self, scale: &TimeScale) {
+        let to_ns = |at| scale.nanos(at).0;
+        trace::report_last(self.room, to_ns, report::emit);
+    }
 }
 
 /// Prints what a histogram holds, in parts.

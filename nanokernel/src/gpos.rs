@@ -55,6 +55,8 @@ pub(crate) enum Stop {
     MonitorTimer,
     /// A task faulted and was contained.
     TaskFault,
+    /// The application asked for the end.
+    Exit,
 }
 
 /// What counts of the GPOS since the machine started.

@@ -20,7 +20,7 @@ use darma_abi::report::{Event as Report, Line};
 use darma_abi::shared::{CrashKind, Doorbell, FaultEntry, GposState, Mark, Phase, Text};
 use darma_abi::units::{Cycles, GuestVirt, Nanos};
 use darma_machine::{paging, time};
-use darma_policy::boot::config::{Config, OnPoweroff};
+use darma_policy::boot::config::{Config, OnPoweroff, TraceKeep};
 use darma_ras_model::detect::{Detector, Event, Severity, Verdict};
 use darma_ras_model::recovery::{History, NextStep, Policy};
 use darma_rtos::timer::{self, Waiter};
@@ -66,7 +66,7 @@ impl Host<'_> {
             self.start(recovered.take());
             let verdict = self.run_gpos();
             if verdict.severity == Severity::PowerOff {
-                self.powered_off();
+                self.ended("power-off");
             }
             recovered = Some(self.capture(verdict));
             match self.history.next_step(&self.recovery_policy()) {
@@ -143,6 +143,7 @@ impl Host<'_> {
                     self.status.report_faults();
                     None
                 }
+                Stop::Exit => self.ended("exit"),
                 Stop::MonitorTimer => {
                     self.arm_look();
                     Some(Event::Watchdog {
@@ -289,9 +290,9 @@ impl Host<'_> {
     }
 
     /// Transition 5.
-    fn powered_off(&mut self) -> ! {
+    fn ended(&mut self, why: &str) -> ! {
         self.gpos.quiesce();
-        self.hold_as(GposState::Off, "power-off")
+        self.hold_as(GposState::Off, why)
     }
 
     /// Transition 7: the GPOS stays down, the tasks run on.
@@ -301,6 +302,10 @@ impl Host<'_> {
     }
 
     fn hold_as(&mut self, state: GposState, why: &str) -> ! {
+        // First: the tasks run on, and each of their runs pushes older events out.
+        if self.config.trace_keep == TraceKeep::Last {
+            self.status.report_last_events();
+        }
         timer::arm(Waiter::Monitor, None);
         timer::arm(Waiter::Gpos, None);
         self.enter_state(state);

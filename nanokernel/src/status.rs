@@ -250,6 +250,11 @@ impl Status {
         });
     }
 
+    /// Prints the last events of the trace.
+    pub(crate) fn report_last_events(&mut self) {
+        self.explainer.report_last(&self.scale);
+    }
+
     /// Prints that nothing follows.
     pub(crate) fn report_end(&self, reason: &str) {
         report::emit(&Event::End {

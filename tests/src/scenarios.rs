@@ -8,6 +8,7 @@ mod crash;
 mod cycles;
 mod determinism;
 mod disk;
+mod examples;
 mod float;
 mod hostile;
 mod idle_guest;
@@ -75,6 +76,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(thread_metric::scenarios());
     all.extend(response_times::scenarios());
     all.extend(task_faults::scenarios());
+    all.extend(examples::scenarios());
     all
 }
 

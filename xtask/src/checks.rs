@@ -15,9 +15,10 @@ pub enum Format {
 }
 
 /// The packages whose programs become images; with them all that they are made of is checked.
-const IMAGES: [&str; 4] = [
+const IMAGES: &[&str] = &[
     image::APPLICATION,
     thread_metric::APPLICATION,
+    "darma-examples",
     "darma-task-faults",
     "darma-response-check",
 ];

@@ -7,7 +7,7 @@ use core::fmt::Write;
 
 use darma_abi::codes::Phase;
 use darma_abi::list::List;
-use darma_abi::report::{Event as Line, Name, Phrase, TraceItems};
+use darma_abi::report::{Event as Line, LAST_EVENTS, Name, Phrase, TraceItems};
 use darma_abi::text::Text;
 use darma_abi::units::Cycles;
 
@@ -56,6 +56,23 @@ pub fn worst_samples<const K: usize, const N: usize, const G: usize>(
         name_lines(events, names, &mut emit);
         index += 1;
     }
+}
+
+/// Gives the events of a history that belongs to no sample to `emit`: as many as `room` has place for.
+pub fn last_events<const N: usize>(
+    events: impl Iterator<Item = Event>,
+    room: &mut Room<N>,
+    to_ns: impl Fn(Cycles) -> u64,
+    mut emit: impl FnMut(&Line),
+) {
+    let mut used = 0;
+    for (place, event) in room.iter_mut().zip(events) {
+        *place = event;
+        used += 1;
+    }
+    let events = room.get_mut(..used).unwrap_or_default();
+    sort_by_time(events);
+    trace_lines(LAST_EVENTS, events, &to_ns, &mut emit);
 }
 
 fn sample_line(

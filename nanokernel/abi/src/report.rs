@@ -31,6 +31,8 @@ pub type Phrase = Text<48>;
 pub type Buckets = List<(u32, u32), 16>;
 /// Events of a trace: nanoseconds since the line's first, code of the kind, argument.
 pub type TraceItems = List<(u32, u8, u32), 12>;
+/// The `index` of the trace that belongs to no sample: the last events before the end.
+pub const LAST_EVENTS: u32 = u32::MAX;
 /// A line of text.
 pub type Line = Text<120>;
 
@@ -159,7 +161,7 @@ pub enum Event {
     },
     /// A part of a worst sample's trace; the parts follow each other in time.
     TraceEvents {
-        /// The sample.
+        /// The sample, or [`LAST_EVENTS`].
         index: u32,
         /// When the first of these events was.
         from_ns: u64,

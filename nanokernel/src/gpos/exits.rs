@@ -7,8 +7,8 @@ use darma_abi::units::GuestPhys;
 use darma_machine::{ATTENTION, time};
 use darma_policy::mmio::{self, Kind, Trapped, Unknown};
 use darma_ras_model::detect::Event;
-use darma_rtos::faults;
 use darma_rtos::timer::{self, Waiter};
+use darma_rtos::{ending, faults};
 use darma_svm::exit::{Exit, NestedFault};
 use x86_64::instructions::interrupts;
 
@@ -102,6 +102,8 @@ impl Gpos {
         self.collect();
         let stop = if faults::waiting() {
             Some(Stop::TaskFault)
+        } else if ending::is_wanted() {
+            Some(Stop::Exit)
         } else if timer::take_expired(Waiter::Monitor) {
             Some(Stop::MonitorTimer)
         } else {

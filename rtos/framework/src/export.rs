@@ -15,6 +15,8 @@ mod kernel {
     use darma_rtos::timer::{self, Waiter};
 
     pub use darma_nanokernel::{Application, application as boot};
+    pub use darma_rtos::ending::exit;
+    pub use darma_rtos::trace::mark;
     pub use darma_rtos::{
         Float, Line, MAX_TASKS, Run, Source, Task, TaskId, lock, now, pend, time_scale,
     };
@@ -28,8 +30,8 @@ mod kernel {
 #[cfg(not(target_os = "none"))]
 mod kernel {
     pub use crate::host::{
-        Application, Float, Line, MAX_TASKS, Run, Source, Task, TaskId, arm, lock, now, pend,
-        time_scale,
+        Application, Float, Line, MAX_TASKS, Run, Source, Task, TaskId, arm, exit, lock, mark, now,
+        pend, time_scale,
     };
 }
 

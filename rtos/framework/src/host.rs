@@ -151,6 +151,8 @@ struct Machine {
     timer: Option<u64>,
     monotonic: Option<TaskId>,
     begun: Vec<String>,
+    marks: Vec<u32>,
+    exit_wanted: bool,
 }
 
 std::thread_local! {
@@ -218,6 +220,16 @@ pub fn time_scale() -> TimeScale {
 /// Sets the timer of the delays.
 pub fn arm(deadline: Option<Cycles>) {
     machine(|machine| machine.timer = deadline.map(|deadline| deadline.0));
+}
+
+/// Asks for the end of the machine. The simulation only notes it.
+pub fn exit() {
+    machine(|machine| machine.exit_wanted = true);
+}
+
+/// Puts a point of the caller's own into the trace.
+pub fn mark(number: u32) {
+    machine(|machine| machine.marks.push(number));
 }
 
 /// Calls `use_it` with the value while no other of its users can run.
@@ -331,6 +343,16 @@ impl Simulation {
             let slot = machine.slots.iter().find(|slot| slot.task.name == name);
             slot.map_or(0, |slot| slot.runs)
         })
+    }
+
+    /// Whether a task asked for the end of the machine.
+    pub fn exit_wanted(&self) -> bool {
+        machine(|machine| machine.exit_wanted)
+    }
+
+    /// The application's marks since the last call, in order.
+    pub fn marks(&mut self) -> Vec<u32> {
+        machine(|machine| core::mem::take(&mut machine.marks))
     }
 
     /// The names of the tasks that began since the last call, in order.

@@ -118,7 +118,7 @@ pub(crate) struct Running {
     /// When the timer's interrupt began that led straight to it; 0: something else did.
     timer_begin: u64,
     /// Its begin is in the trace already.
-    traced: bool,
+    pub(crate) traced: bool,
     /// How often the end of its budget was put off because it came inside a lock.
     pub(crate) grace: u32,
 }

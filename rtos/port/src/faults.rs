@@ -269,6 +269,14 @@ fn abandon(kernel: &mut Kernel, class: usize, cause: Cause, now: Cycles) {
     }
     WAITING.store(true, Ordering::Relaxed);
     accounts::abandoned(control.task, phase(), cause.kind);
+    // What its exit would have recorded.
+    if let Some(grid) = control.grid {
+        trace::record(grid.next(), Kind::Release, u32::from(control.task.0));
+    }
+    if !running.traced {
+        let begin = Cycles(running.begin);
+        trace::record(begin, Kind::TaskBegin, u32::from(control.task.0));
+    }
     trace::record(now, Kind::TaskFault, u32::from(control.task.0));
     match action {
         Action::Restarted => {

@@ -14,6 +14,7 @@
 mod accounts;
 mod cell;
 mod dispatch;
+pub mod ending;
 pub mod faults;
 mod figures;
 mod float;

@@ -4,6 +4,7 @@
 //! other users can start before the lock ends (Baker's Stack Resource Policy). The interrupt flag
 //! stays set: tasks above the ceiling preempt even inside the lock.
 
+use crate::trace::{self, Kind};
 use core::cell::{Cell, UnsafeCell};
 use darma_machine::local_apic;
 use darma_sched::{Ceiling, Priority};
@@ -21,10 +22,12 @@ pub unsafe fn lock<T, R>(value: *mut T, ceiling: Ceiling, use_it: impl FnOnce(&m
     let class = ceiling.cr8() as u8;
     if class > before {
         local_apic::set_priority_class(class);
+        trace::record_lock(Kind::Lock, class);
     }
     // SAFETY: the ceiling keeps every other user out, the caller promises the rest.
     let result = use_it(unsafe { &mut *value });
     if class > before {
+        trace::record_lock(Kind::Unlock, class);
         local_apic::set_priority_class(before);
     }
     result

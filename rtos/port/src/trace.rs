@@ -4,12 +4,12 @@
 //! instruction is recorded afterwards, by the task's exit, with the times that it had. A reader sorts
 //! by time.
 
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use darma_abi::report::Event as Line;
 use darma_abi::shared::Phase;
 use darma_abi::units::Cycles;
 use darma_sched::Activation;
-use darma_trace::report::{Room, group_of, worst_samples};
+use darma_trace::report::{Room, group_of, last_events, worst_samples};
 pub use darma_trace::{Event, Kind};
 use darma_trace::{Names, Recorder, Sample};
 
@@ -22,11 +22,28 @@ const GROUPS: usize = 6;
 static TRACE: Recorder<RINGS, EVENTS, GROUPS> = Recorder::new();
 /// The highest class of the application's tasks, from 1: theirs are the latencies to explain.
 static EXPLAINED: AtomicU8 = AtomicU8::new(0);
+/// The last events are wanted, not the worst samples' histories.
+static KEEPS_LAST: AtomicBool = AtomicBool::new(false);
 
 /// Records an event. From any context.
 #[inline(always)]
 pub fn record(at: Cycles, kind: Kind, argument: u32) {
     TRACE.record(at, kind, argument);
+}
+
+/// Keeps no worst samples from now on, so that [`report_last`] goes back as far as a ring holds, and
+/// records locks as well.
+pub fn keep_last() {
+    EXPLAINED.store(u8::MAX, Ordering::Relaxed);
+    KEEPS_LAST.store(true, Ordering::Relaxed);
+}
+
+/// Records a lock or its end, if locks are recorded.
+#[inline(always)]
+pub(crate) fn record_lock(kind: Kind, class: u8) {
+    if KEEPS_LAST.load(Ordering::Relaxed) {
+        TRACE.record(crate::now(), kind, u32::from(class));
+    }
 }
 
 /// Puts a point of the caller's own into the trace.
@@ -44,9 +61,13 @@ pub fn report_worst(
     worst_samples(&TRACE, room, names, to_ns, emit);
 }
 
-/// The last events until now, in the order of recording.
-pub fn recent() -> impl Iterator<Item = Event> {
-    TRACE.recent()
+/// Gives the lines that report the last events until now to `emit`.
+pub fn report_last(
+    room: &mut Room<EVENTS>,
+    to_ns: impl Fn(Cycles) -> u64,
+    emit: impl FnMut(&Line),
+) {
+    last_events(TRACE.recent(), room, to_ns, emit);
 }
 
 /// Says which class's latencies are kept.

@@ -26,6 +26,8 @@ pub struct Config {
     /// `recovery.limit`: starts in a row that may fail before user space is up; after one more the
     /// GPOS is held down. `None` (`none`) sets no limit. Default 5.
     pub recovery_limit: Option<u32>,
+    /// `trace.keep`: what is kept of the trace for the report. Default the worst waits' histories.
+    pub trace_keep: TraceKeep,
 }
 
 /// The most functions that `gpos.hide` can name.
@@ -44,6 +46,7 @@ impl Default for Config {
             on_poweroff: OnPoweroff::KeepRunning,
             log_level: LogLevel::Info,
             recovery_limit: Some(5),
+            trace_keep: TraceKeep::Worst,
         }
     }
 }
@@ -64,6 +67,15 @@ pub enum OnPoweroff {
     KeepRunning,
     /// Test machines: leave the emulator.
     LeaveEmulator,
+}
+
+/// What is kept of the trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TraceKeep {
+    /// The histories of the longest waits.
+    Worst,
+    /// The last events before the end, locks among them: the scheduler's golden traces.
+    Last,
 }
 
 /// The severity of a log message, most severe first.
@@ -192,10 +204,11 @@ enum Key {
     ExitOnPoweroff,
     LogLevel,
     RecoveryLimit,
+    TraceKeep,
 }
 
 impl Key {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::DumpSize,
         Self::SharedSize,
         Self::GposMemory,
@@ -203,6 +216,7 @@ impl Key {
         Self::ExitOnPoweroff,
         Self::LogLevel,
         Self::RecoveryLimit,
+        Self::TraceKeep,
     ];
 
     const fn name(self) -> &'static str {
@@ -214,6 +228,7 @@ impl Key {
             Self::ExitOnPoweroff => "exit.on-poweroff",
             Self::LogLevel => "log.level",
             Self::RecoveryLimit => "recovery.limit",
+            Self::TraceKeep => "trace.keep",
         }
     }
 
@@ -226,6 +241,7 @@ impl Key {
             Self::ExitOnPoweroff => "'yes' or 'no'",
             Self::LogLevel => "'error', 'warn', 'info', 'debug' or 'trace'",
             Self::RecoveryLimit => "a whole number, or 'none'",
+            Self::TraceKeep => "'worst' or 'last'",
         }
     }
 
@@ -272,6 +288,13 @@ impl Key {
                 config.recovery_limit = match value {
                     "none" => None,
                     number => Some(parse_number(number)?.try_into().ok()?),
+                }
+            }
+            Self::TraceKeep => {
+                config.trace_keep = match value {
+                    "worst" => TraceKeep::Worst,
+                    "last" => TraceKeep::Last,
+                    _ => return None,
                 }
             }
         }
@@ -355,7 +378,8 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let text = b"dump.size = 64M   # room\nshared.size=8M\r\ngpos.memory = 1G\n\
-            gpos.hide = 00:03.0, 0000:01:1f.7\nexit.on-poweroff = yes\nlog.level = debug\nrecovery.limit = 20";
+            gpos.hide = 00:03.0, 0000:01:1f.7\nexit.on-poweroff = yes\nlog.level = debug\nrecovery.limit = 20\n\
+            trace.keep = last";
         let config = Config::parse(text).unwrap();
         assert_eq!(config.dump_size, 64 << 20);
         assert_eq!(config.shared_size, 8 << 20);
@@ -366,6 +390,7 @@ mod tests {
         assert_eq!(config.on_poweroff, OnPoweroff::LeaveEmulator);
         assert_eq!(config.log_level, LogLevel::Debug);
         assert_eq!(config.recovery_limit, Some(20));
+        assert_eq!(config.trace_keep, TraceKeep::Last);
     }
 
     #[test]
