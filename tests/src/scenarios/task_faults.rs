@@ -30,6 +30,8 @@ struct Kind {
     code: u32,
     reported: &'static str,
     in_lock: bool,
+    /// It may hit between any two stores, and in a lock that means everybody who shares the data.
+    anywhere: bool,
     /// Only a task that computes with the FPU can.
     hard_only: bool,
 }
@@ -40,7 +42,15 @@ const fn kind(name: &'static str, code: u32, reported: &'static str) -> Kind {
         code,
         reported,
         in_lock: false,
+        anywhere: false,
         hard_only: false,
+    }
+}
+
+const fn anywhere(kind: Kind) -> Kind {
+    Kind {
+        anywhere: true,
+        ..kind
     }
 }
 
@@ -62,14 +72,18 @@ const KINDS: [Kind; 11] = [
     kind("divide-error", 1, "divide-error"),
     kind("invalid-instruction", 2, "invalid-instruction"),
     kind("general-protection", 3, "general-protection"),
-    kind("stack-overflow", 4, "stack-overflow"),
+    anywhere(kind("stack-overflow", 4, "stack-overflow")),
     kind("wild-pointer", 5, "page-fault"),
     kind("panic", 6, "panic"),
     in_lock(kind("panic-in-lock", 7, "panic")),
-    kind("endless-loop", 8, "budget-overrun"),
-    in_lock(kind("endless-loop-in-lock", 9, "budget-overrun")),
-    hard_only(kind("simd-exception", 10, "simd-exception")),
-    hard_only(kind("x87-exception", 11, "x87-exception")),
+    anywhere(kind("endless-loop", 8, "budget-overrun")),
+    in_lock(anywhere(kind("endless-loop-in-lock", 9, "budget-overrun"))),
+    hard_only(kind("x87-exception", 10, "x87-exception")),
+    in_lock(anywhere(kind(
+        "stack-overflow-in-lock",
+        11,
+        "stack-overflow",
+    ))),
 ];
 
 /// What is declared to happen after a fault, and what the report then says.
@@ -108,10 +122,13 @@ struct Victim {
     hard: bool,
 }
 
-const VICTIMS: [Victim; 3] = [
+const VICTIMS: [Victim; 6] = [
     victim("soft-restart", 2, Policy::Restart, false),
     victim("soft-degrade", 3, Policy::Degrade, false),
     victim("soft-stop-all", 4, Policy::StopAll, false),
+    victim("hard-restart", 5, Policy::Restart, true),
+    victim("hard-degrade", 6, Policy::Degrade, true),
+    victim("hard-stop-all", 7, Policy::StopAll, true),
 ];
 
 const fn victim(name: &'static str, place: u32, policy: Policy, hard: bool) -> Victim {
@@ -170,13 +187,19 @@ fn every_kind(lab: &Laboratory, policy: Policy) -> Result<()> {
 }
 
 fn contained(lab: &Laboratory, victim: &Victim, kind: Kind) -> Result<()> {
+    // Shared data that may be half-written stops all who could read it, whatever is declared.
+    let policy = if kind.in_lock && kind.anywhere {
+        Policy::StopAll
+    } else {
+        victim.policy
+    };
     let name = format!("{}-{}", victim.name, kind.name);
     let run = run(lab, &name, Some(victim.place | kind.code << 8))?;
     let faults = faults(&run);
     let strange = faults.iter().find(|fault| {
         fault.task != victim.name
             || fault.kind != kind.reported
-            || fault.action != victim.policy.action()
+            || fault.action != policy.action()
             || fault.in_lock != kind.in_lock
     });
     if let Some(fault) = strange {
@@ -186,7 +209,7 @@ fn contained(lab: &Laboratory, victim: &Victim, kind: Kind) -> Result<()> {
         )));
     }
     let count = faults.len() as u64;
-    let enough = match victim.policy {
+    let enough = match policy {
         // A restarted victim faults again after so many sound runs, if its state was put back.
         Policy::Restart => count >= 4,
         Policy::Degrade | Policy::StopAll => count == 1,
@@ -197,7 +220,7 @@ fn contained(lab: &Laboratory, victim: &Victim, kind: Kind) -> Result<()> {
     )?;
     let (activations, runs) = activity(&run, victim.name);
     let sound = count * SOUND_RUNS;
-    let as_declared = match victim.policy {
+    let as_declared = match policy {
         Policy::Restart => (sound..=sound + SOUND_RUNS).contains(&runs),
         Policy::Degrade | Policy::StopAll => runs == SOUND_RUNS,
     };
@@ -208,7 +231,7 @@ fn contained(lab: &Laboratory, victim: &Victim, kind: Kind) -> Result<()> {
             victim.name
         ),
     )?;
-    if victim.policy == Policy::StopAll {
+    if policy == Policy::StopAll {
         let (activations, _) = activity(&run, "steady");
         // The victim has the period of two runs of `steady`.
         return run.require(

@@ -13,9 +13,9 @@ use crate::laboratory::Laboratory;
 /// Instructions per operation that no change may exceed unseen.
 const LIMITS: [(&str, u64); 6] = [
     (SWITCH, SWITCH_LIMIT),
-    ("preemptive-switch-and-back", 450),
-    ("cooperative-switch", 450),
-    ("interrupt-processing", 450),
+    ("preemptive-switch-and-back", 560),
+    ("cooperative-switch", 560),
+    ("interrupt-processing", 570),
     ("message-passing", 220),
     ("synchronisation", 30),
 ];
