@@ -14,6 +14,7 @@
 
 pub mod budgets;
 pub mod cyclictest;
+pub mod goals;
 pub mod long_run;
 pub mod machine;
 pub mod overhead;
@@ -198,6 +199,10 @@ fn print(output: Output, measured: &Measured, json: &std::path::Path) -> Result<
     if !measured.overhead.works.is_empty() {
         print!("\n{}", overhead::text(&measured.overhead));
     }
+    let goals = goals::of(&measured.report);
+    if !goals.is_empty() {
+        print!("\n{}", goals::text(&goals));
+    }
     if output == Output::Explained
         && let Some(worst) = measured.report.worst.first()
     {
@@ -286,15 +291,7 @@ fn measure(options: &Options) -> Result<Measured> {
         .sort_by_key(|row| (row.system, row.source, row.load.code()));
     if options.wants(Part::Budgets) {
         match thread_metric::measure().and_then(|figures| figures.switch_instructions()) {
-            Ok(found) => {
-                report.switch_instructions = found;
-                if found > thread_metric::SWITCH_LIMIT {
-                    measured.troubles.push(format!(
-                        "a preemptive switch took {found} instructions, {} are promised",
-                        thread_metric::SWITCH_LIMIT
-                    ));
-                }
-            }
+            Ok(found) => report.switch_instructions = found,
             Err(error) => measured
                 .troubles
                 .push(format!("preemptive switch: {error:#}")),
@@ -318,6 +315,16 @@ fn measure(options: &Options) -> Result<Measured> {
             }
             Err(error) => measured.troubles.push(format!("overhead: {error:#}")),
         }
+    }
+    let goals = goals::of(report);
+    if !goals.is_empty() {
+        report.extras.insert(0, goals::extra(&goals));
+    }
+    for goal in goals.iter().filter(|goal| !goal.is_reached) {
+        measured.troubles.push(format!(
+            "{}: {} instead of {}",
+            goal.what, goal.measured, goal.limit
+        ));
     }
     Ok(measured)
 }

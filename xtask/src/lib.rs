@@ -11,7 +11,7 @@
 //! 6. `quantity`, `table`, `account`, `figures`, `printout`: what a run reported, as functions of the
 //!    reports; `live_view`: the same while it happens.
 //! 7. `trial`: a scripted run of Linux under the nanokernel.
-//! 8. `latency_table`: the latency report on the terminal.
+//! 8. `programs`, `latency`, `latency_table`: the latency laboratory and its report on the terminal.
 //! 9. `checks`, `demo`, `bench`, `thread_metric`, `run`, `console`: what commands do beyond that.
 
 pub mod account;
