@@ -21,6 +21,7 @@ const IMAGES: &[&str] = &[
     "darma-examples",
     "darma-task-faults",
     "darma-response-check",
+    "darma-float-law",
 ];
 
 /// Runs format check, lints for host and bare-metal crates, and the host tests.
