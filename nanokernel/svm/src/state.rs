@@ -282,7 +282,8 @@ impl VirtualCpu {
 
 /// Leaves the FPU as reset does, so that a reloaded kernel does not find its predecessor's state.
 fn reset_fpu() {
-    // SAFETY: the image uses no FPU state; FNINIT needs CR0.EM and TS clear, which boot.S set so.
+    // SAFETY: FLOAT-STATE: no task runs here, so the state is the stopped guest's and may go; CR0.EM and
+    // TS are clear (machine::float).
     unsafe { asm!("fninit", options(nomem, nostack)) };
     if core::arch::x86_64::__cpuid(1).ecx & (1 << 26) != 0 {
         // SAFETY: XCR0 = 1 (x87 only) is always legal; CR4.OSXSAVE is put back as it was.
