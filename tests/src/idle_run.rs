@@ -1,5 +1,6 @@
 //! One machine with an application above the idle guest: boots and ends in a second or two.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub struct IdleRun {
     pub steps: Vec<Step>,
     /// `darma.conf`, besides ending the emulator when the guest powers off.
     pub configuration: Vec<(&'static str, String)>,
+    /// More arguments for QEMU.
+    pub extra: Vec<OsString>,
     /// Words to write over variables of the application.
     pub words: Vec<(&'static str, u32)>,
 }
@@ -41,6 +44,7 @@ impl IdleRun {
             application,
             steps,
             configuration: vec![("exit.on-poweroff", "yes".into())],
+            extra: Vec::new(),
             words: Vec::new(),
         }
     }
@@ -69,6 +73,7 @@ impl IdleRun {
         let mut machine = Machine::new(image, &folder);
         machine.initrd = Some(module);
         machine.memory_mib = MEMORY_MIB;
+        machine.extra.clone_from(&self.extra);
         Ok((machine, folder))
     }
 

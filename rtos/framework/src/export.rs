@@ -37,6 +37,11 @@ mod kernel {
 
 pub use kernel::*;
 
+/// How long a span of the clock [`now`] reads is, in nanoseconds.
+pub fn nanos(span: darma_abi::units::Cycles) -> Nanos {
+    time_scale().nanos(span)
+}
+
 use crate::HardFloat;
 
 /// The bare machine enters the application here.

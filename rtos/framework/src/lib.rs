@@ -109,7 +109,7 @@ pub use darma_executor::{Duration, Instant, TimeoutError};
 pub use darma_law::HardFloat;
 pub use darma_rtos_macros::app;
 pub use darma_sched::{Ceiling, Priority};
-pub use export::{Run, TaskId, exit, mark, now};
+pub use export::{Run, TaskId, exit, mark, nanos, now};
 pub use log;
 pub use mono::Mono;
 pub use rtic_core::{Exclusive, Mutex};

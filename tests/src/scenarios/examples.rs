@@ -6,12 +6,13 @@
 
 use anyhow::{Context, Result};
 use darma_abi::report::{Event as Report, LAST_EVENTS};
+use darma_abi::shared::{Cause, CrashKind};
 use darma_trace::Kind;
 use xtask::idle_guest::Step;
 use xtask::image::Application;
 use xtask::paths;
 
-use super::Scenario;
+use super::{CLOUD, Scenario, crash};
 use crate::golden::{self, Act};
 use crate::idle_run::IdleRun;
 use crate::laboratory::Laboratory;
@@ -23,38 +24,65 @@ const FOLDER: &str = "rtos/examples/src/bin";
 /// CR8's value for the ceiling of the tasks of priority 1, less one.
 const BELOW_TASKS: u32 = 0xb;
 
+/// How far the pendulum may swing under its pushes, in millionths of the unit: 7,280 with a controller
+/// that is always in time. One that stays away for a tenth of a second lets it swing 7,308, for three
+/// tenths 113,000, and for half a second lets it fall (computed). Shorter delays are what the count of
+/// missed deadlines is for.
+const WORST_PPM: u64 = 7_300;
+
 struct Example {
     name: &'static str,
     claim: &'static str,
     /// Faults that belong to it.
     faults: usize,
+    /// What it runs above.
+    below: Below,
 }
 
-const EXAMPLES: [Example; 5] = [
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Below {
+    /// A sleeping guest, on a machine with these devices besides.
+    Sleeper(&'static [&'static str]),
+    /// Linux, which panics and is reloaded. The trace counts from the example's last mark on.
+    PanickingLinux,
+}
+
+const EXAMPLES: [Example; 6] = [
     Example {
         name: "periodic",
         claim: "a control loop runs once a period",
         faults: 0,
+        below: Below::Sleeper(&[]),
     },
     Example {
         name: "producer_consumer",
         claim: "a full queue gives the message back, and none is lost",
         faults: 0,
+        below: Below::Sleeper(&[]),
     },
     Example {
         name: "three_priorities",
         claim: "tasks preempt across all classes, and wait for the locks that concern them only",
         faults: 0,
+        below: Below::Sleeper(&[]),
     },
     Example {
         name: "async_sequence",
         claim: "an async task waits for signals, delays and a channel without a processor",
         faults: 0,
+        below: Below::Sleeper(&[]),
     },
     Example {
         name: "watchdog",
         claim: "a task that faults is restarted, and the watchdog notices",
         faults: 2,
+        below: Below::Sleeper(&[]),
+    },
+    Example {
+        name: "pid",
+        claim: "a controller in fixed point stays stable through a panic of Linux",
+        faults: 0,
+        below: Below::PanickingLinux,
     },
 ];
 
@@ -64,21 +92,38 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         .map(|example| Scenario {
             name: format!("example-{}", example.name.replace('_', "-")),
             claim: format!("{}; as its golden trace says", example.claim),
-            kernels: &[],
-            seconds: 8,
+            kernels: match example.below {
+                Below::Sleeper(_) => &[],
+                Below::PanickingLinux => CLOUD,
+            },
+            seconds: match example.below {
+                Below::Sleeper(_) => 8,
+                Below::PanickingLinux => 60,
+            },
             run: Box::new(|lab| follow(lab, example)),
         })
         .collect()
 }
 
 fn follow(lab: &Laboratory, example: &Example) -> Result<()> {
-    let mut run = IdleRun::new(
-        format!("example-{}", example.name),
-        Application::binary(PACKAGE, example.name),
-        vec![Step::SleepForever],
-    );
-    run.configuration.push(("trace.keep", "last".into()));
-    let run = run.run(lab)?;
+    let name = format!("example-{}", example.name);
+    let application = Application::binary(PACKAGE, example.name);
+    let run = match example.below {
+        Below::Sleeper(devices) => {
+            let mut run = IdleRun::new(name, application, vec![Step::SleepForever]);
+            run.configuration.push(("trace.keep", "last".into()));
+            run.extra.extend(devices.iter().map(Into::into));
+            run.run(lab)?
+        }
+        Below::PanickingLinux => {
+            let mut experiment =
+                crash::machine(&name, CrashKind::SysrqC).configure("trace.keep", "last");
+            experiment.append = experiment.append.replace("crash-once", "crash-and-stay");
+            let run = experiment.application(application).run(lab)?;
+            survived(&run)?;
+            run
+        }
+    };
     let ended = run
         .reports
         .iter()
@@ -104,8 +149,42 @@ fn follow(lab: &Laboratory, example: &Example) -> Result<()> {
         .join(FOLDER)
         .join(example.name)
         .with_extension("trace");
-    let found = golden::trace(&acts(&run), &names(&run));
+    let mut acts = acts(&run);
+    if example.below == Below::PanickingLinux {
+        let mark = acts.iter().rposition(|act| matches!(act, Act::Mark(_)));
+        acts.drain(..mark.context("the example set no mark")?);
+    }
+    let found = golden::trace(&acts, &names(&run));
     golden::compare(&file, &found, lab.golden).with_context(|| run.failure("its trace"))
+}
+
+/// Linux panicked and came back, the pendulum never swung far, and no deadline was missed.
+fn survived(run: &Transcript) -> Result<()> {
+    let panics = run.reports.iter().filter(|report| {
+        matches!(
+            report,
+            Report::Fault {
+                cause: Cause::Panic,
+                ..
+            }
+        )
+    });
+    run.require(
+        panics.count() == 1 && run.userspace_ups() == 2,
+        "Linux did not panic once and come back",
+    )?;
+    let deviations: Vec<u64> = run
+        .log
+        .iter()
+        .filter_map(|line| line.split_once("deviation at most ")?.1.split_once(' '))
+        .filter_map(|(ppm, _)| ppm.parse().ok())
+        .collect();
+    let worst = deviations.iter().max().copied().unwrap_or(u64::MAX);
+    run.require(
+        deviations.len() > 10 && worst <= WORST_PPM,
+        format!("the pendulum swung {worst} ppm, {WORST_PPM} are allowed: {deviations:?}"),
+    )?;
+    run.require_no_miss()
 }
 
 /// The tasks' names in the order of the application's table, which is that of the report.
