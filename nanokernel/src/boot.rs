@@ -177,7 +177,8 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
             }
         }
     }
-    darma_rtos::start();
+    // SAFETY: BOOT-ONCE: interrupts are still off.
+    unsafe { darma_rtos::start() };
     x86_64::instructions::interrupts::enable();
     let loader = Loader {
         images,

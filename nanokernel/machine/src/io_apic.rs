@@ -4,8 +4,19 @@
 //! The window is two accesses, so each function runs with interrupts off for those few
 //! instructions: the device interrupt's handler masks pins through it as well.
 
+use crate::irq_off::{self, Section};
+use crate::time;
 use darma_abi::units::HostPhys;
 use x86_64::instructions::interrupts::without_interrupts;
+
+/// Runs a section of the window's with interrupts off, and notes how long it took.
+fn measured(section: impl FnOnce()) {
+    without_interrupts(|| {
+        let begin = time::now();
+        section();
+        irq_off::record(Section::IoApic, begin);
+    });
+}
 
 const REDIRECTION: u32 = 0x10;
 
@@ -38,7 +49,7 @@ impl IoApic {
     /// Programs a pin's redirection entry, mask first or last so that no half entry ever fires.
     pub fn program(&self, pin: u8, low: u32, high: u32) {
         let register = REDIRECTION + 2 * u32::from(pin);
-        without_interrupts(|| {
+        measured(|| {
             self.write(register, 1 << 16);
             self.write(register + 1, high);
             self.write(register, low);
@@ -48,7 +59,7 @@ impl IoApic {
     /// Sets or clears a pin's mask bit.
     pub fn set_masked(&self, pin: u8, masked: bool) {
         let register = REDIRECTION + 2 * u32::from(pin);
-        without_interrupts(|| {
+        measured(|| {
             let low = self.read(register) & !(1 << 16);
             self.write(register, low | u32::from(masked) << 16);
         });

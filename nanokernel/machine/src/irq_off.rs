@@ -22,15 +22,21 @@ pub enum Section {
     Device,
     /// Changes to the timer queue from outside the timer's handler.
     TimerQueue,
+    /// A look at the RTOS's other state from outside its handlers.
+    KernelState,
+    /// An access to the I/O APIC through its window.
+    IoApic,
 }
 
 /// Every section, in the order of [`Section`]'s numbers, with its published name.
-pub const SECTIONS: [(Section, &str); 5] = [
+pub const SECTIONS: [(Section, &str); 7] = [
     (Section::Timer, "timer-interrupt"),
     (Section::TaskEntry, "task-entry"),
     (Section::TaskExit, "task-exit"),
     (Section::Device, "device-interrupt"),
     (Section::TimerQueue, "timer-queue"),
+    (Section::KernelState, "kernel-state"),
+    (Section::IoApic, "io-apic"),
 ];
 
 static LONGEST: [AtomicU64; SECTIONS.len()] = [const { AtomicU64::new(0) }; SECTIONS.len()];

@@ -58,10 +58,10 @@ pub fn counts(index: usize) -> Option<TaskCounts> {
 /// Copies one of a task's histograms into `out`; false past the last task.
 ///
 /// A histogram is 13 KiB, too much for one section with interrupts off, so it is copied in pieces of
-/// 512 bytes. A sample recorded between two pieces may be in the count and not in a bucket, or the
+/// 256 bytes. A sample recorded between two pieces may be in the count and not in a bucket, or the
 /// other way round: one in thousands, in a figure that is out of date at once.
 pub fn copy_histogram(index: usize, measure: Measure, out: &mut Histogram) -> bool {
-    const PIECE: usize = 512;
+    const PIECE: usize = 256;
     let whole = size_of::<Histogram>();
     for offset in (0..whole).step_by(PIECE) {
         let copied = KERNEL.with(|kernel| {

@@ -223,56 +223,59 @@ pub unsafe fn set_up(given: SetUp) {
             descriptors::set_gate(vector, stub, task_stack(vector));
         }
     }
-    KERNEL.with(|kernel| {
-        kernel.tasks = given.tasks;
-        kernel.scale = given.scale;
-        kernel.apic_per_cycle = given.apic_per_cycle;
-        kernel.monotonic = given.monotonic;
-        let mut used = [0u8; Priority::COUNT];
-        for (slot, task) in (0u8..).zip(given.tasks) {
-            let of_priority = &mut used[usize::from(task.priority.level()) - 1];
-            // Of one class the APIC delivers the higher vector first: the table's order decides.
-            let vector = task
-                .priority
-                .vector(15u8.wrapping_sub(*of_priority))
-                .expect("16 tasks of one priority");
-            *of_priority += 1;
-            VECTOR_OF[usize::from(slot)].store(vector.0, Ordering::Relaxed);
-            let (budget, period) = match task.source {
-                Source::Periodic { period, .. } => (task.budget.unwrap_or(period), Some(period)),
-                _ => (task.budget.unwrap_or(LONGEST_RUN), None),
-            };
-            let budget = kernel.scale.cycles(budget);
-            kernel.least_budget = kernel.least_budget.min(budget.0);
-            kernel.controls[usize::from(vector.0 - FIRST_VECTOR)] =
-                Control::new(TaskId(slot), task, budget);
-            let deadline = task.deadline.or(period);
-            let deadline = deadline.map(|deadline| kernel.scale.cycles(deadline));
-            accounts::set_up(TaskId(slot), deadline, given.scale);
-            trace::explain_class(task.priority.level());
-        }
-    });
+    // SAFETY: BOOT-ONCE: interrupts are off, and nothing else uses the state yet.
+    let kernel = unsafe { KERNEL.get() };
+    kernel.tasks = given.tasks;
+    kernel.scale = given.scale;
+    kernel.apic_per_cycle = given.apic_per_cycle;
+    kernel.monotonic = given.monotonic;
+    let mut used = [0u8; Priority::COUNT];
+    for (slot, task) in (0u8..).zip(given.tasks) {
+        let of_priority = &mut used[usize::from(task.priority.level()) - 1];
+        // Of one class the APIC delivers the higher vector first: the table's order decides.
+        let vector = task
+            .priority
+            .vector(15u8.wrapping_sub(*of_priority))
+            .expect("16 tasks of one priority");
+        *of_priority += 1;
+        VECTOR_OF[usize::from(slot)].store(vector.0, Ordering::Relaxed);
+        let (budget, period) = match task.source {
+            Source::Periodic { period, .. } => (task.budget.unwrap_or(period), Some(period)),
+            _ => (task.budget.unwrap_or(LONGEST_RUN), None),
+        };
+        let budget = kernel.scale.cycles(budget);
+        kernel.least_budget = kernel.least_budget.min(budget.0);
+        kernel.controls[usize::from(vector.0 - FIRST_VECTOR)] =
+            Control::new(TaskId(slot), task, budget);
+        let deadline = task.deadline.or(period);
+        let deadline = deadline.map(|deadline| kernel.scale.cycles(deadline));
+        accounts::set_up(TaskId(slot), deadline, given.scale);
+        trace::explain_class(task.priority.level());
+    }
 }
 
 /// Places every periodic task's first release one period and its phase ahead, and starts the timer.
-pub fn start() {
-    KERNEL.with(|kernel| {
-        let now = time::now();
-        for task in (0..).map(TaskId).take(kernel.tasks.len()) {
-            let (Some(number), Some(declared)) =
-                (number_of(task), kernel.tasks.get(usize::from(task.0)))
-            else {
-                continue;
-            };
-            if let Source::Periodic { period, phase } = declared.source {
-                let period = kernel.scale.cycles(period);
-                let first = Cycles(now.0 + period.0 + kernel.scale.cycles(phase).0);
-                kernel.controls[usize::from(number)].grid = Some(Periodic::new(first, period));
-                kernel.queue.insert(number, first);
-            }
+///
+/// # Safety
+/// Called once, after [`set_up`], before interrupts are first enabled (BOOT-ONCE).
+pub unsafe fn start() {
+    // SAFETY: BOOT-ONCE: interrupts are off, and nothing else uses the state yet.
+    let kernel = unsafe { KERNEL.get() };
+    let now = time::now();
+    for task in (0..).map(TaskId).take(kernel.tasks.len()) {
+        let (Some(number), Some(declared)) =
+            (number_of(task), kernel.tasks.get(usize::from(task.0)))
+        else {
+            continue;
+        };
+        if let Source::Periodic { period, phase } = declared.source {
+            let period = kernel.scale.cycles(period);
+            let first = Cycles(now.0 + period.0 + kernel.scale.cycles(phase).0);
+            kernel.controls[usize::from(number)].grid = Some(Periodic::new(first, period));
+            kernel.queue.insert(number, first);
         }
-        kernel.set_hardware(u64::MAX, LocalApic::in_handler());
-    });
+    }
+    kernel.set_hardware(u64::MAX, LocalApic::in_handler());
 }
 
 /// Makes a task run as soon as nothing of its class or above does. Releases that come before it ran

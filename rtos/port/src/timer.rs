@@ -6,11 +6,9 @@
 
 use crate::kernel::KERNEL;
 use crate::task::TaskId;
-use crate::trace::{self, Kind};
 use core::sync::atomic::{AtomicU32, Ordering};
 use darma_abi::units::Cycles;
-use darma_machine::irq_off::{self, Section};
-use darma_machine::time;
+use darma_machine::irq_off::Section;
 
 /// Timers that are not a periodic task's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,14 +27,9 @@ static EXPIRED: AtomicU32 = AtomicU32::new(0);
 /// Arms `waiter`'s timer for `deadline`, replacing what it waited for; `None` disarms it. A deadline
 /// that has passed expires at once.
 pub fn arm(waiter: Waiter, deadline: Option<Cycles>) {
-    let (begin, end) = KERNEL.with(|kernel| {
-        let begin = time::now();
+    KERNEL.with_as(Section::TimerQueue, |kernel| {
         kernel.arm_waiter(waiter, deadline.unwrap_or(Cycles(u64::MAX)));
-        (begin, time::now())
     });
-    irq_off::note(Section::TimerQueue, end.saturating_since(begin));
-    trace::record(begin, Kind::SectionBegin, Section::TimerQueue as u32);
-    trace::record(end, Kind::SectionEnd, Section::TimerQueue as u32);
 }
 
 /// Whether `waiter`'s timer expired since the last call.
