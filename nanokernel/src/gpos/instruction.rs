@@ -1,6 +1,6 @@
 //! The instruction at the guest's RIP: fetched from its memory, measured, or decoded.
 
-use super::Gpos;
+use super::{Gpos, GuestMemory};
 use darma_abi::units::GuestVirt;
 use darma_policy::mmio::{
     CpuMode, GuestPhysRead, GuestRegs, PLAIN_LENGTH, Paging, Trapped, instruction_length,
@@ -78,19 +78,27 @@ impl Gpos {
         if rip.0 & 0xfff == 0xfff {
             return false;
         }
-        let found = self.code_pages.find(cr3, rip).or_else(|| {
-            let paging = Paging {
-                cr0,
-                cr3,
-                cr4,
-                efer,
-            };
-            let found = translate(&self.memory, &paging, rip).ok()?;
-            self.code_pages.remember(cr3, rip, found);
-            Some(found)
-        });
-        let mut there = [0; 2];
-        found.is_some_and(|at| self.memory.read(at, &mut there)) && there == bytes
+        let stands_at = |memory: &GuestMemory, at| {
+            let mut there = [0; 2];
+            memory.read(at, &mut there) && there == bytes
+        };
+        // What is remembered may be out of date: then the tables are asked.
+        if let Some(at) = self.code_pages.find(cr3, rip)
+            && stands_at(&self.memory, at)
+        {
+            return true;
+        }
+        let paging = Paging {
+            cr0,
+            cr3,
+            cr4,
+            efer,
+        };
+        let Ok(at) = translate(&self.memory, &paging, rip) else {
+            return false;
+        };
+        self.code_pages.remember(cr3, rip, at);
+        stands_at(&self.memory, at)
     }
 
     /// Moves RIP on by `length` bytes.

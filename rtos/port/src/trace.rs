@@ -25,8 +25,8 @@ static EXPLAINED: AtomicU8 = AtomicU8::new(0);
 /// The last events are wanted, not the worst samples' histories.
 static KEEPS_LAST: AtomicBool = AtomicBool::new(false);
 
-/// Records an event. From any context.
-#[inline(always)]
+/// Records an event. From any context; out of line, because most of its callers have time.
+#[inline(never)]
 pub fn record(at: Cycles, kind: Kind, argument: u32) {
     TRACE.record(at, kind, argument);
 }
@@ -96,22 +96,22 @@ pub(crate) struct Ended {
 pub(crate) fn activation(ended: &Ended, phase: Phase) {
     let task = u32::from(ended.task);
     if let Some((below, begin)) = ended.preempted {
-        record(begin, Kind::TaskBegin, u32::from(below));
+        TRACE.record(begin, Kind::TaskBegin, u32::from(below));
     }
     if ended.timer_begin.0 != 0 {
-        record(ended.timer_begin, Kind::TimerBegin, 0);
-        record(ended.entered, Kind::TimerEnd, 0);
+        TRACE.record(ended.timer_begin, Kind::TimerBegin, 0);
+        TRACE.record(ended.entered, Kind::TimerEnd, 0);
     }
     let release = if ended.by_timer {
         Kind::Release
     } else {
         Kind::Pend
     };
-    record(ended.times.released, release, task);
+    TRACE.record(ended.times.released, release, task);
     if !ended.recorded {
-        record(ended.times.started, Kind::TaskBegin, task);
+        TRACE.record(ended.times.started, Kind::TaskBegin, task);
     }
-    record(ended.times.finished, Kind::TaskEnd, task);
+    TRACE.record(ended.times.finished, Kind::TaskEnd, task);
     let sample = Sample {
         task: ended.task,
         phase,
