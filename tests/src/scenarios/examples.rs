@@ -47,12 +47,18 @@ enum Below {
     PanickingLinux,
 }
 
-const EXAMPLES: [Example; 6] = [
+const EXAMPLES: [Example; 7] = [
     Example {
         name: "periodic",
         claim: "a control loop runs once a period",
         faults: 0,
         below: Below::Sleeper(&[]),
+    },
+    Example {
+        name: "interrupt_input",
+        claim: "a device's interrupt releases its task, which passes the input on",
+        faults: 0,
+        below: Below::Sleeper(&["-device", "edu,addr=06.0"]),
     },
     Example {
         name: "producer_consumer",
