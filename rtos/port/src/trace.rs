@@ -22,17 +22,27 @@ const GROUPS: usize = 6;
 static TRACE: Recorder<RINGS, EVENTS, GROUPS> = Recorder::new();
 /// The highest class of the application's tasks, from 1: theirs are the latencies to explain.
 static EXPLAINED: AtomicU8 = AtomicU8::new(0);
-/// The last events are wanted, not the worst samples' histories.
+/// The last events of tasks are wanted, not the worst samples' histories.
 static KEEPS_LAST: AtomicBool = AtomicBool::new(false);
 
 /// Records an event. From any context; out of line, because most of its callers have time.
 #[inline(never)]
 pub fn record(at: Cycles, kind: Kind, argument: u32) {
-    TRACE.record(at, kind, argument);
+    if !KEEPS_LAST.load(Ordering::Relaxed) || is_of_tasks(kind) {
+        TRACE.record(at, kind, argument);
+    }
 }
 
-/// Keeps no worst samples from now on, so that [`report_last`] goes back as far as a ring holds, and
-/// records locks as well.
+/// Whether such an event is about tasks and nothing else.
+const fn is_of_tasks(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Release | Kind::Pend | Kind::TaskBegin | Kind::TaskEnd | Kind::TaskFault | Kind::Mark
+    )
+}
+
+/// From now on records what is about tasks, locks included, and nothing else, and keeps no worst
+/// samples: so [`report_last`] goes back as far as a ring holds, whatever the GPOS does.
 pub fn keep_last() {
     EXPLAINED.store(u8::MAX, Ordering::Relaxed);
     KEEPS_LAST.store(true, Ordering::Relaxed);
@@ -98,7 +108,7 @@ pub(crate) fn activation(ended: &Ended, phase: Phase) {
     if let Some((below, begin)) = ended.preempted {
         TRACE.record(begin, Kind::TaskBegin, u32::from(below));
     }
-    if ended.timer_begin.0 != 0 {
+    if ended.timer_begin.0 != 0 && !KEEPS_LAST.load(Ordering::Relaxed) {
         TRACE.record(ended.timer_begin, Kind::TimerBegin, 0);
         TRACE.record(ended.entered, Kind::TimerEnd, 0);
     }

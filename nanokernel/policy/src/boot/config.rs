@@ -74,7 +74,7 @@ pub enum OnPoweroff {
 pub enum TraceKeep {
     /// The histories of the longest waits.
     Worst,
-    /// The last events before the end, locks among them: the scheduler's golden traces.
+    /// The last events of tasks before the end, locks among them: the scheduler's golden traces.
     Last,
 }
 
