@@ -253,13 +253,14 @@ fn measure(options: &Options) -> Result<Measured> {
             kernels.push((flavour, payload::prepare(flavour)?));
         }
     }
-    let application = image::Application::package(APPLICATION);
-    let image = if jobs.iter().any(|job| job.is_under_darma()) {
-        Some(image::build(&application, Choice::Auto)?)
-    } else {
-        None
-    };
-    let heard = pool::run_all(&jobs, options, &kernels, image.as_ref());
+    let mut images = Vec::new();
+    for name in [APPLICATION, image::APPLICATION] {
+        if jobs.iter().any(|job| job.application() == Some(name)) {
+            let application = image::Application::package(name);
+            images.push((name, image::build(&application, Choice::Auto)?));
+        }
+    }
+    let heard = pool::run_all(&jobs, options, &kernels, &images);
     let mut measured = Measured {
         report: Report::new(
             &qemu::Clock::REFERENCE.tier(),

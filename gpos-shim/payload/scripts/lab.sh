@@ -2,7 +2,7 @@
 
 # cyclictest_for N: N periods of 1 ms at priority 95, memory locked, nanoseconds. The result is a file.
 cyclictest_for() {
-    /lab/bin/cyclictest -m -p 95 -i 1000 -l "$1" -q -N -h 400000 --json=/tmp/cyclictest.json \
+    /lab/bin/cyclictest -m -p 95 -i 1000 -l "$1" -q -N -h 2000000 --json=/tmp/cyclictest.json \
         > /tmp/cyclictest.text 2>&1 || say "cyclictest failed: $(head -n 1 /tmp/cyclictest.text)"
 }
 

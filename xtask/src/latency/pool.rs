@@ -21,7 +21,7 @@ pub(super) fn run_all(
     jobs: &[Job],
     options: &Options,
     kernels: &[(Flavour, LinuxFiles)],
-    image: Option<&Image>,
+    images: &[(&str, Image)],
 ) -> Vec<(Job, Result<Heard>)> {
     let queue: Mutex<VecDeque<(usize, Job)>> =
         Mutex::new(jobs.iter().copied().enumerate().collect());
@@ -33,7 +33,7 @@ pub(super) fn run_all(
                     // A statement of its own: the queue must not stay locked while the machine runs.
                     let next = lock(&queue).pop_front();
                     let Some((at, job)) = next else { break };
-                    let result = perform(job, options, kernels, image);
+                    let result = perform(job, options, kernels, images);
                     lock(&done).push((at, job, result));
                 }
             });
@@ -50,15 +50,21 @@ fn perform(
     job: Job,
     options: &Options,
     kernels: &[(Flavour, LinuxFiles)],
-    image: Option<&Image>,
+    images: &[(&str, Image)],
 ) -> Result<Heard> {
     let (_, files) = kernels
         .iter()
         .find(|(flavour, _)| *flavour == job.flavour())
         .context("a kernel was prepared for each machine")?;
-    let below = match image {
-        Some(image) if job.is_under_darma() => Below::Darma(image),
-        _ => Below::Nothing,
+    let below = match job.application() {
+        None => Below::Nothing,
+        Some(wanted) => {
+            let (_, image) = images
+                .iter()
+                .find(|(name, _)| *name == wanted)
+                .context("an image was built for each machine")?;
+            Below::Darma(image)
+        }
     };
     let run = Run {
         name: job.name().to_owned(),

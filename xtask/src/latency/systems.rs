@@ -9,6 +9,7 @@ use darma_latency::{Collected, Distribution, Load, Report, Row, Source, System};
 
 use super::machine::Heard;
 use super::{Options, Part, budgets, cyclictest, overhead};
+use crate::image;
 use crate::kernels::Flavour;
 use crate::session::Event;
 
@@ -43,8 +44,14 @@ impl Job {
         }
     }
 
-    pub(super) const fn is_under_darma(self) -> bool {
-        matches!(self, Self::Darma | Self::WorkUnderDarma | Self::Budgets)
+    /// The package of the application below Linux; none where Linux has the machine.
+    pub(super) const fn application(self) -> Option<&'static str> {
+        match self {
+            Self::Stock | Self::Rt | Self::WorkAlone => None,
+            Self::Darma | Self::Budgets => Some(super::APPLICATION),
+            // What a program costs Linux depends on what its tasks do: those of the demonstration run.
+            Self::WorkUnderDarma => Some(image::APPLICATION),
+        }
     }
 
     /// The name of its folder.
