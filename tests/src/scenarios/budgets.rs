@@ -22,7 +22,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 
 fn run(lab: &Laboratory) -> Result<()> {
     let budgets = budgets::read()?;
-    let mut experiment = Experiment::new("budgets", "budgets");
+    let mut experiment = Experiment::new("budgets", "budgets").append(budgets::WORDS);
     experiment.application = Application::package(latency::APPLICATION);
     let run = experiment.run(lab)?;
     let measured = budgets::measured(&run.reports);

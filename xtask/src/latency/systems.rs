@@ -83,7 +83,7 @@ impl Job {
         let crashes = match self {
             Self::Darma => options.crashes,
             Self::WorkAlone | Self::WorkUnderDarma => return overhead::words(),
-            Self::Budgets => return "darma.script=budgets".into(),
+            Self::Budgets => return format!("darma.script=budgets {}", budgets::WORDS),
             Self::Stock | Self::Rt => 0,
         };
         format!(
