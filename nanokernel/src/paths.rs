@@ -85,6 +85,8 @@ pub(crate) struct Paths {
     counts: [u64; KINDS.len()],
     longest: [Cycles; KINDS.len()],
     open: Option<Open>,
+    /// Interrupts taken when the guest was entered.
+    entered_with: u32,
 }
 
 /// An exit whose emulation has begun.
@@ -109,10 +111,17 @@ impl Paths {
         if kind.is_emulated() {
             trace::record(begin, Kind::EmulateBegin, kind as u32);
         }
+        // An interrupt that is taken between the exit and here belongs to no emulation, and what it
+        // asks the loop to attend to does not either. It is why an interrupt's own exit is an exit.
+        let interrupts = if kind.is_emulated() {
+            self.entered_with
+        } else {
+            irq_off::interrupts()
+        };
         self.open = Some(Open {
             kind,
             begin,
-            interrupts: irq_off::interrupts(),
+            interrupts,
         });
     }
 
@@ -126,6 +135,7 @@ impl Paths {
         {
             *longest = (*longest).max(now.saturating_since(open.begin));
         }
+        self.entered_with = irq_off::interrupts();
         trace::record(now, Kind::GuestEnter, 0);
     }
 

@@ -17,9 +17,8 @@ use crate::{paths, qemu};
 /// The file, from the source tree's root.
 pub const FILE: &str = "latency/budgets.toml";
 
-/// Words for Linux's kernel beside the script's. Measured: where the kernel puts a module decides whether
-/// the instruction to be emulated lies across a page's end, which costs a second walk of page tables, some
-/// 2700 instructions. Fixed addresses keep that from changing with everything else.
+/// Words for Linux's kernel beside the script's: with fixed addresses its page tables and its code lie alike
+/// whatever else is in its initial RAM file system, and so does what emulation walks and decodes.
 pub const WORDS: &str = "nokaslr norandmaps";
 
 /// One instruction lasts 2^shift ns.
