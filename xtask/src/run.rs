@@ -68,10 +68,13 @@ pub fn interactive(options: &Options) -> Result<()> {
 /// Neither the user nor Linux ended it.
 fn judge(code: Option<i32>, log: &str) -> Result<&'static str> {
     // QEMU's own failure has the same code as a machine that ended itself in good order.
-    let ended_itself = log.lines().any(|line| line.starts_with("@{\"end\""));
+    let end = log.lines().find(|line| line.starts_with("@{\"end\""));
     match code {
         Some(0) => Ok("the machine was ended from the terminal"),
-        Some(_) if ended_itself => Ok("Linux is off, and the machine with it"),
+        Some(_) if end.is_some_and(|end| end.contains(r#""reason":"exit""#)) => {
+            Ok("the application ended the machine")
+        }
+        Some(_) if end.is_some() => Ok("Linux is off, and the machine with it"),
         code => {
             let last = log.lines().rfind(|line| !line.trim().is_empty());
             bail!(
@@ -111,7 +114,9 @@ mod tests {
     fn an_ended_machine_is_judged_by_code_and_log() {
         let ended = "darma: up\n@{\"end\":{\"at_ns\":1,\"reason\":\"power-off\"}}\n";
         assert!(judge(Some(0), "").is_ok());
-        assert!(judge(Some(1), ended).is_ok());
+        assert!(judge(Some(1), ended).is_ok_and(|words| words.contains("Linux is off")));
+        let exit = ended.replace("power-off", "exit");
+        assert!(judge(Some(1), &exit).is_ok_and(|words| words.contains("application")));
         let refused = judge(Some(33), "darma: cannot start: no SVM\n").expect_err("refused");
         assert!(refused.to_string().contains("no SVM"), "{refused}");
         assert!(judge(Some(1), "").is_err() && judge(None, "").is_err());

@@ -13,9 +13,9 @@ use crate::laboratory::Laboratory;
 /// Instructions per operation that no change may exceed unseen.
 const LIMITS: [(&str, u64); 6] = [
     (SWITCH, SWITCH_LIMIT),
-    ("preemptive-switch-and-back", 560),
-    ("cooperative-switch", 560),
-    ("interrupt-processing", 570),
+    ("preemptive-switch-and-back", 530),
+    ("cooperative-switch", 530),
+    ("interrupt-processing", 540),
     ("message-passing", 220),
     ("synchronisation", 30),
 ];
