@@ -13,7 +13,7 @@ mod processor;
 
 pub(crate) use devices::Devices;
 pub(crate) use load::{COMMAND_LINE, Images, Loader, checksum};
-pub(crate) use memory::GuestMemory;
+pub(crate) use memory::{GuestMemory, RamPage};
 pub(crate) use processor::msr_facts;
 
 use crate::paths::Paths;
@@ -100,7 +100,7 @@ pub(crate) struct Gpos {
     pub(crate) devices: Devices,
     pub(crate) counters: Counters,
     pub(crate) paths: Paths,
-    code_pages: CodePages,
+    code_pages: CodePages<RamPage>,
     /// The GPOS sleeps in HLT.
     pub(crate) idle: bool,
     tables: &'static mut NestedTables<NESTED_TABLES>,

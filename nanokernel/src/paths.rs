@@ -60,9 +60,13 @@ impl ExitKind {
         })
     }
 
-    /// Whether the host does something for the guest then.
+    /// Whether the host does something for the guest then that is worth a place in the trace.
     fn is_emulated(self) -> bool {
-        !matches!(self, Self::Interrupt | Self::Window | Self::Halt)
+        // CPUID's answer is as short as recording it twice, and comes thousands of times a second.
+        !matches!(
+            self,
+            Self::Interrupt | Self::Window | Self::Halt | Self::Cpuid
+        )
     }
 
     /// Its published name.

@@ -31,17 +31,24 @@ impl Gpos {
         self.paths.close(time::now());
         // What a stop left undone is looked for once.
         ATTENTION.store(1, Ordering::Relaxed);
+        // CPUID changes nothing that an interrupt's offer depends on: what was offered, or asked for by
+        // a window, still is. Each exec of a dynamic program makes some thirty such exits.
+        let mut settled = false;
         loop {
-            if ATTENTION.load(Ordering::Relaxed) != 0
-                && let Some(stop) = self.attend()
-            {
-                return stop;
+            if ATTENTION.load(Ordering::Relaxed) != 0 {
+                if let Some(stop) = self.attend() {
+                    return stop;
+                }
+                settled = false;
             }
-            self.offer_interrupt();
+            if !settled {
+                self.offer_interrupt();
+            }
             self.paths.end(time::now());
             let exit = self.cpu.run();
             self.paths.begin(&exit, self.cpu.exit_time());
             self.counters.exits += 1;
+            settled = exit == Exit::Cpuid;
             // The guest may have moved its CR8; what is emulated next works on the APIC's copy.
             self.apic.set_cr8(self.cpu.task_priority());
             let event = match exit {

@@ -1,10 +1,9 @@
 //! The instruction at the guest's RIP: fetched from its memory, measured, or decoded.
 
-use super::{Gpos, GuestMemory};
+use super::Gpos;
 use darma_abi::units::GuestVirt;
 use darma_policy::mmio::{
-    CpuMode, GuestPhysRead, GuestRegs, PLAIN_LENGTH, Paging, Trapped, instruction_length,
-    read_linear, translate,
+    CpuMode, GuestRegs, PLAIN_LENGTH, Paging, Trapped, instruction_length, read_linear, translate,
 };
 
 /// The longest instruction (APM3 1.1).
@@ -78,13 +77,9 @@ impl Gpos {
         if rip.0 & 0xfff == 0xfff {
             return false;
         }
-        let stands_at = |memory: &GuestMemory, at| {
-            let mut there = [0; 2];
-            memory.read(at, &mut there) && there == bytes
-        };
         // What is remembered may be out of date: then the tables are asked.
         if let Some(at) = self.code_pages.find(cr3, rip)
-            && stands_at(&self.memory, at)
+            && self.memory.pair(&at) == bytes
         {
             return true;
         }
@@ -94,11 +89,14 @@ impl Gpos {
             cr4,
             efer,
         };
-        let Ok(at) = translate(&self.memory, &paging, rip) else {
+        let found = translate(&self.memory, &paging, rip).ok();
+        let Some(page) = found.and_then(|at| self.memory.page_of(at)) else {
             return false;
         };
-        self.code_pages.remember(cr3, rip, at);
-        stands_at(&self.memory, at)
+        self.code_pages.remember(cr3, rip, page);
+        self.code_pages
+            .find(cr3, rip)
+            .is_some_and(|at| self.memory.pair(&at) == bytes)
     }
 
     /// Moves RIP on by `length` bytes.

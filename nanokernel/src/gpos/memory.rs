@@ -5,11 +5,15 @@ use darma_abi::units::{GuestPhys, HostPhys};
 use darma_machine::memory;
 use darma_policy::boot::memory_plan::MemoryPlan;
 use darma_policy::boot::span::Span;
-use darma_policy::mmio::GuestPhysRead;
+use darma_policy::mmio::{CodeAddress, GuestPhysRead};
 use heapless::Vec;
 
 /// Most separate ranges of RAM that the GPOS can have.
 const MAX_RANGES: usize = 16;
+
+/// A page that lies wholly in the GPOS's RAM: only [`GuestMemory::page_of`] makes one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RamPage(GuestPhys);
 
 /// The ranges of RAM that are the GPOS's.
 #[derive(Clone, Debug)]
@@ -35,6 +39,25 @@ impl GuestMemory {
             .ok()
             .and_then(|len| Span::new(at.0, len))
             .is_some_and(|wanted| self.ranges.iter().any(|range| range.contains(wanted)))
+    }
+
+    /// The page around `at`, if it lies wholly in the GPOS's RAM.
+    pub(crate) fn page_of(&self, at: GuestPhys) -> Option<RamPage> {
+        const PAGE: u64 = 4096;
+        let base = GuestPhys(at.0 & !(PAGE - 1));
+        self.holds(base, 4096).then_some(RamPage(base))
+    }
+
+    /// The two bytes at an address; of the last byte of a page, the two before its end.
+    #[inline]
+    pub(crate) fn pair(&self, at: &CodeAddress<RamPage>) -> [u8; 2] {
+        const LAST_PAIR: u64 = 4094;
+        let from = at.page.0.0 + at.offset.min(LAST_PAIR);
+        let mut pair = [0; 2];
+        // SAFETY: GPOS-RAM: the page was found to be the GPOS's when it was made, the plan never
+        // changes, and both bytes lie in it.
+        unsafe { memory::read(HostPhys(from), &mut pair) };
+        pair
     }
 
     /// Copies `data` into the GPOS's memory; false if it would not lie wholly there.

@@ -209,10 +209,14 @@ extern "C" fn rtos_task_body(run: &Run) {
 #[unsafe(no_mangle)]
 extern "C" fn rtos_task_exit(number: u32, run: &Run) {
     // The vector is in service still: nothing of this class or below comes in between.
-    let finished = time::now();
     let number = number as usize & (PLACES - 1);
     let class = number >> 4;
-    let ended = KERNEL.with(|kernel| kernel.ended(number, class, run, finished));
+    interrupts::disable();
+    let finished = time::now();
+    // SAFETY: IRQ-OFF: switched off here, and on again behind the last use.
+    let ended = unsafe { KERNEL.get() }.ended(number, class, run, finished);
+    irq_off::record(Section::TaskExit, finished);
+    interrupts::enable();
     if let Some(ended) = ended {
         let phase = phase();
         accounts::ran(&ended, phase);

@@ -27,7 +27,7 @@ mod tests;
 pub mod walk;
 
 pub use arithmetic::Operation;
-pub use code_pages::CodePages;
+pub use code_pages::{CodeAddress, CodePages};
 pub use complete::{complete_read, complete_write};
 pub use decode::{Access, Extend, Kind, Target, Unknown, decode};
 pub use length::{PLAIN_LENGTH, Trapped, instruction_length, warm_up};
