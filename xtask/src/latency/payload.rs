@@ -29,6 +29,7 @@ const PROGRAMS: &[Program] = &[
     program("coreutils", "usr/bin/mkfifo"),
     program("coreutils", "bin/rm"),
     program("coreutils", "bin/true"),
+    program("coreutils", "usr/bin/nice"),
     program("coreutils", "usr/bin/od"),
     program("coreutils", "usr/bin/sort"),
     program("coreutils", "usr/bin/tee"),
