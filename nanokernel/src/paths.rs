@@ -60,21 +60,20 @@ impl ExitKind {
         })
     }
 
-    /// Whether the host does something for the guest then that is worth a place in the trace.
+    /// Whether the host does something in the guest's place then.
     fn is_emulated(self) -> bool {
+        !matches!(self, Self::Interrupt | Self::Window | Self::Halt)
+    }
+
+    /// Whether that has a begin and an end in the trace.
+    fn is_traced(self) -> bool {
         // CPUID's answer is as short as recording it twice, and comes thousands of times a second.
-        !matches!(
-            self,
-            Self::Interrupt | Self::Window | Self::Halt | Self::Cpuid
-        )
+        self.is_emulated() && self != Self::Cpuid
     }
 
     /// Its published name.
     pub(crate) fn name(self) -> &'static str {
-        KINDS
-            .iter()
-            .find(|(kind, _)| *kind == self)
-            .map_or("other", |(_, name)| name)
+        name_of(self as usize).unwrap_or("other")
     }
 }
 
@@ -112,7 +111,7 @@ impl Paths {
             *count += 1;
         }
         trace::record(begin, Kind::GuestExit, kind as u32);
-        if kind.is_emulated() {
+        if kind.is_traced() {
             trace::record(begin, Kind::EmulateBegin, kind as u32);
         }
         // An interrupt that is taken between the exit and here belongs to no emulation, and what it
@@ -146,7 +145,7 @@ impl Paths {
     /// The loop is left with this exit: what follows is no path of the loop's.
     pub(crate) fn close(&mut self, now: Cycles) -> Option<Open> {
         let open = self.open.take()?;
-        if open.kind.is_emulated() {
+        if open.kind.is_traced() {
             trace::record(now, Kind::EmulateEnd, open.kind as u32);
         }
         Some(open)
