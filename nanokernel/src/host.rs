@@ -210,7 +210,6 @@ impl Host<'_> {
     fn report_figures(&mut self) {
         self.take_counters();
         self.status.report_faults();
-        self.status.report_exits(&self.gpos.paths);
         self.status.report_paths(&self.gpos.paths);
         self.status.report_figures(self.reserved_bytes);
     }
@@ -310,6 +309,7 @@ impl Host<'_> {
         timer::arm(Waiter::Gpos, None);
         self.enter_state(state);
         self.report_figures();
+        self.status.report_exits(&self.gpos.paths);
         self.status.report_end(why);
         if self.config.on_poweroff == OnPoweroff::LeaveEmulator {
             fatal::leave();

@@ -156,8 +156,10 @@ impl Status {
             let Some(counts) = darma_rtos::counts(index) else {
                 break;
             };
+            self.sum.clear();
             for (phase, missed) in PHASES.into_iter().zip(counts.missed) {
                 copy_histogram(index, Measure::Latency(phase), self.part);
+                self.sum.merge(self.part);
                 if detail == Detail::Histograms {
                     explain::histogram(counts.task.name, phase, "latency", self.part);
                 }
@@ -180,11 +182,9 @@ impl Status {
         }
     }
 
-    /// Prints what a task did besides its latencies.
+    /// Prints what a task did besides its latencies, which `sum` holds.
     fn report_response(&mut self, index: usize, counts: &TaskCounts) {
-        let Some(latency) = self.task_entry(index) else {
-            return;
-        };
+        let latency = self.sum.summary();
         copy_histogram(index, Measure::Response, self.part);
         let response = self.part.summary();
         report::emit(&Event::Response {

@@ -102,8 +102,8 @@ impl Gpos {
         }
     }
 
-    /// Takes note of what interrupts left for the main loop. Whatever is not done at once is asked
-    /// for again: the attention flag stays set.
+    /// Takes note of what interrupts left for the main loop, one stop at a time: whoever leaves
+    /// [`Gpos::run`] with it comes back through its start, which looks again.
     fn attend(&mut self) -> Option<Stop> {
         ATTENTION.store(0, Ordering::Relaxed);
         self.collect();
