@@ -93,10 +93,8 @@ impl Gpos {
         let Some(page) = found.and_then(|at| self.memory.page_of(at)) else {
             return false;
         };
-        self.code_pages.remember(cr3, rip, page);
-        self.code_pages
-            .find(cr3, rip)
-            .is_some_and(|at| self.memory.pair(&at) == bytes)
+        let at = self.code_pages.remember(cr3, rip, page);
+        self.memory.pair(&at) == bytes
     }
 
     /// Moves RIP on by `length` bytes.

@@ -62,14 +62,18 @@ impl<P: Copy> CodePages<P> {
         })
     }
 
-    /// Remembers that `at` lies in `page`.
-    pub fn remember(&mut self, root: u64, at: GuestVirt, page: P) {
+    /// Remembers that `at` lies in `page`, and returns where.
+    pub fn remember(&mut self, root: u64, at: GuestVirt, page: P) -> CodeAddress<P> {
         if let Some(entry) = self.entries.get_mut(place(at)) {
             *entry = Entry {
                 root,
                 page: at.0 & !OFFSET,
                 at: Some(page),
             };
+        }
+        CodeAddress {
+            page,
+            offset: at.0 & OFFSET,
         }
     }
 }
