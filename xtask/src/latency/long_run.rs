@@ -170,23 +170,10 @@ fn outcome(options: &Options, crashes: u32, heard: &Heard) -> Result<(Outcome, D
     let mut all = Distribution::new();
     let (mut samples, mut missed, mut overruns) = (0, 0, 0);
     for load in [Load::Idle, Load::Loaded, Load::Recovery] {
-        // Reports are of all time, the last one counts.
-        let line = heard.reports.iter().rev().find_map(|event| match event {
-            report::Event::Task {
-                name,
-                phase,
-                samples,
-                missed,
-                overruns,
-                ..
-            } if name.as_str() == TASK && *phase == load => Some((*samples, *missed, *overruns)),
-            _ => None,
-        });
-        let line = line.with_context(|| format!("the nanokernel reported no task {TASK}"))?;
-        samples += line.0;
-        missed += line.1;
-        // Of all phases together, in each phase's line.
-        overruns = line.2;
+        let counted = heard.counted(TASK, load)?;
+        samples += counted.samples;
+        missed += counted.missed;
+        overruns = counted.overruns;
         if let Some(part) = collected.latency(TASK, load) {
             all.merge(&part);
         }

@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use darma_abi::report;
+use darma_abi::shared::Phase;
 
 use crate::image::Image;
 use crate::kernels::Flavour;
@@ -62,6 +63,42 @@ pub struct Heard {
     pub troubles: Vec<String>,
     /// The run's files.
     pub folder: PathBuf,
+}
+
+/// What the nanokernel counted of a task under one load.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted {
+    /// Latencies in its histogram.
+    pub samples: u64,
+    /// Deadlines that were missed.
+    pub missed: u64,
+    /// Releases that found the last activation unfinished, under all loads.
+    pub overruns: u64,
+}
+
+impl Heard {
+    /// The counts of `task` under `load`. Reports are of all time: the last one counts.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn counted(&self, task: &str, load: Phase) -> Result<Counted> {
+        let last = self.reports.iter().rev().find_map(|event| match event {
+            report::Event::Task {
+                name,
+                phase,
+                samples,
+                missed,
+                overruns,
+                ..
+            } if name.as_str() == task && *phase == load => Some(Counted {
+                samples: *samples,
+                missed: *missed,
+                overruns: *overruns,
+            }),
+            _ => None,
+        });
+        last.with_context(|| format!("the nanokernel reported no task {task}"))
+    }
 }
 
 impl Run<'_> {

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use darma_abi::codes::Mark;
-use darma_abi::report;
 use darma_latency::{Collected, Distribution, Load, Report, Row, Source, System};
 
-use super::machine::Heard;
+use super::machine::{Counted, Heard};
 use super::{Options, Part, budgets, cyclictest, overhead};
 use crate::image;
 use crate::kernels::Flavour;
@@ -194,19 +193,9 @@ fn tasks(collected: &Collected, heard: &Heard) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (task, source) in TASKS {
         for load in [Load::Idle, Load::Loaded, Load::Recovery] {
-            // Reports are of all time, the last one counts.
-            let line = heard.reports.iter().rev().find_map(|event| match event {
-                report::Event::Task {
-                    name,
-                    phase,
-                    samples,
-                    missed,
-                    ..
-                } if name.as_str() == task && *phase == load => Some((*samples, *missed)),
-                _ => None,
-            });
-            let (samples, missed) =
-                line.with_context(|| format!("the nanokernel reported no task {task}"))?;
+            let Counted {
+                samples, missed, ..
+            } = heard.counted(task, load)?;
             if samples == 0 {
                 continue;
             }
