@@ -19,7 +19,7 @@ pub(crate) struct Analysis {
     ceilings: HashMap<Ident, u8>,
     /// Of each task, in the order of the table: its response time, if it was analysed.
     pub(crate) responses: Vec<Option<Nanos>>,
-    /// Priority of the async tasks' timer: that of the highest of them.
+    /// Priority of the async tasks' timer.
     pub(crate) timer: Option<u8>,
 }
 
@@ -68,16 +68,10 @@ pub(crate) fn analyze(app: &App) -> syn::Result<Analysis> {
             }
         }
     }
-    let timer = app
-        .tasks
-        .iter()
-        .filter(|task| task.is_async())
-        .map(|task| task.priority)
-        .max();
     errors.finish(Analysis {
         ceilings,
         responses,
-        timer,
+        timer: app.timer(),
     })
 }
 

@@ -70,12 +70,7 @@ fn lines(app: &App, errors: &mut Errors) {
 
 /// Each task has a vector of its own, and async tasks one more together, for their timer.
 fn places(app: &App, errors: &mut Errors) {
-    let timer = app
-        .tasks
-        .iter()
-        .filter(|task| task.is_async())
-        .map(|task| task.priority)
-        .max();
+    let timer = app.timer();
     for priority in 1..=3 {
         let of_priority: Vec<_> = app
             .tasks

@@ -27,6 +27,14 @@ pub(crate) struct App {
     pub(crate) tasks: Vec<Task>,
 }
 
+impl App {
+    /// Priority of the async tasks' timer: that of the highest of them.
+    pub(crate) fn timer(&self) -> Option<u8> {
+        let waiting = self.tasks.iter().filter(|task| task.is_async());
+        waiting.map(|task| task.priority).max()
+    }
+}
+
 /// What the analysis has to cover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Demanded {
