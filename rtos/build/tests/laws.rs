@@ -58,6 +58,7 @@ const CALLER: &str = r#"
         #[link_name = "fit::smooth"] fn smooth(filter: *mut Filter, sample: u64) -> u64;
     }
     #[unsafe(no_mangle)] extern "C" fn darma_task_panic(text: *const u8, length: usize) -> ! {
+        // SAFETY: `law!` hands over its panic's words, alive until the process ends.
         let text = unsafe { std::slice::from_raw_parts(text, length) };
         println!("{}", String::from_utf8_lossy(text));
         std::process::exit(7)
@@ -66,10 +67,12 @@ const CALLER: &str = r#"
         let mut filter = Filter { out: [0.0; 2], count: 0 };
         for step in 0..1000 {
             let sample = f64::from(step % 17) * 0.7 - 4.0;
+            // SAFETY: the signature is that of the law `smooth` above, f64 as bits.
             let out = unsafe { smooth(&mut filter, sample.to_bits()) };
             println!("{out:016x}");
         }
         assert_eq!(filter.count, 1000);
+        // SAFETY: as above; this one panics.
         unsafe { smooth(&mut filter, 2e6_f64.to_bits()) };
     }
 "#;
