@@ -15,6 +15,7 @@ use core::cell::{Cell, RefCell};
 use darma_abi::units::{Cycles, Nanos};
 use darma_device::Devices;
 pub use darma_sched::faults::OnFault;
+pub use darma_sched::task::{Float, Line, MAX_TASKS, Source, TaskId};
 use darma_sched::{Ceiling, Priority, TimeScale};
 use std::string::String;
 use std::vec::Vec;
@@ -41,52 +42,6 @@ pub struct Task {
     /// Puts its own state back.
     pub reset: fn(),
 }
-
-/// What releases a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The timer: one period after the start, plus `phase`, and then every `period`.
-    Periodic {
-        /// Distance of two releases.
-        period: Nanos,
-        /// Shift of the whole grid.
-        phase: Nanos,
-    },
-    /// [`pend`].
-    Software,
-    /// A device.
-    Interrupt(Line),
-}
-
-/// Where a device's interrupt comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Line {
-    /// A pin of the first I/O APIC.
-    Pin(u8),
-    /// The message-signalled interrupt of the PCI function with these identifiers.
-    Pci {
-        /// PCI vendor identifier.
-        vendor: u16,
-        /// PCI device identifier.
-        device: u16,
-    },
-}
-
-/// Whether a task may touch the FPU's registers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Float {
-    /// It does not.
-    Soft,
-    /// It does.
-    Hard,
-}
-
-/// A task by its place in the application's table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TaskId(pub u8);
-
-/// Most tasks of one application.
-pub const MAX_TASKS: usize = 16;
 
 /// What a running task knows of its activation.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! A task's account is written by the end of its own activations, which never overlap, and read by
 //! the main loop, which runs when no activation does; so neither needs interrupts off.
 
-use crate::kernel::MAX_TASKS;
+use crate::application;
 use crate::task::TaskId;
 use crate::trace::Ended;
 use core::cell::UnsafeCell;
@@ -11,7 +11,7 @@ use darma_abi::shared::Phase;
 use darma_abi::units::Cycles;
 use darma_machine::irq_off::{self, Section};
 use darma_sched::faults::FaultKind;
-use darma_sched::{Accounting, TimeScale};
+use darma_sched::{Accounting, MAX_TASKS};
 
 struct Accounts(UnsafeCell<[Accounting; MAX_TASKS]>);
 
@@ -19,12 +19,6 @@ struct Accounts(UnsafeCell<[Accounting; MAX_TASKS]>);
 unsafe impl Sync for Accounts {}
 
 static ACCOUNTS: Accounts = Accounts(UnsafeCell::new([const { Accounting::new() }; MAX_TASKS]));
-static SCALE: ScaleCell = ScaleCell(UnsafeCell::new(TimeScale::GIGAHERTZ));
-
-struct ScaleCell(UnsafeCell<TimeScale>);
-
-// SAFETY: BOOT-ONCE: written by `set_up` only.
-unsafe impl Sync for ScaleCell {}
 
 /// One account's place; nobody borrows the whole array.
 fn place(slot: usize) -> Option<*mut Accounting> {
@@ -33,10 +27,10 @@ fn place(slot: usize) -> Option<*mut Accounting> {
     (slot < MAX_TASKS).then(|| unsafe { first.add(slot) })
 }
 
-fn change(task: TaskId, act: impl FnOnce(&mut Accounting, &TimeScale)) {
+fn change(task: TaskId, act: impl FnOnce(&mut Accounting)) {
     if let Some(account) = place(usize::from(task.0)) {
         // SAFETY: ACCOUNT-OWNER: called at the end of an activation of this task, or before any.
-        unsafe { act(&mut *account, &*SCALE.0.get()) }
+        unsafe { act(&mut *account) }
     }
 }
 
@@ -47,16 +41,14 @@ pub(crate) fn with<R>(slot: usize, read: impl FnOnce(&Accounting) -> R) -> Optio
 }
 
 /// Before the tasks start.
-pub(crate) fn set_up(task: TaskId, deadline: Option<Cycles>, scale: TimeScale) {
-    // SAFETY: BOOT-ONCE: interrupts are off and no task has run.
-    unsafe { *SCALE.0.get() = scale };
-    change(task, |account, _| account.set_deadline(deadline));
+pub(crate) fn set_up(task: TaskId, deadline: Option<Cycles>) {
+    change(task, |account| account.set_deadline(deadline));
 }
 
 /// An activation came to its end.
 pub(crate) fn ran(ended: &Ended, phase: Phase) {
-    change(TaskId(ended.task), |account, scale| {
-        account.ran(&ended.times, phase, scale);
+    change(TaskId(ended.task), |account| {
+        account.ran(&ended.times, phase, application::scale());
     });
     let entry = ended.times.started.saturating_since(ended.entered);
     irq_off::note(Section::TaskEntry, entry);
@@ -70,10 +62,10 @@ pub(crate) fn ran(ended: &Ended, phase: Phase) {
 
 /// An activation was ended by a fault.
 pub(crate) fn abandoned(task: TaskId, phase: Phase, fault: FaultKind) {
-    change(task, |account, _| account.abandon(phase, fault));
+    change(task, |account| account.abandon(phase, fault));
 }
 
 /// Releases came before the activation was over.
 pub(crate) fn skipped(task: TaskId, releases: u64, phase: Phase) {
-    change(task, |account, _| account.skip(releases, phase));
+    change(task, |account| account.skip(releases, phase));
 }

@@ -6,6 +6,7 @@
 //! back its class and all below.
 
 use crate::accounts;
+use crate::application;
 use crate::float;
 use crate::kernel::{KERNEL, Kernel, LONGEST_WAIT, PLACES, number_of, phase};
 use crate::task::{Float, Run, Task, TaskId};
@@ -87,24 +88,21 @@ fn reset_and_run(run: &Run) {
     let Some(number) = number_of(run.task) else {
         return;
     };
-    let found = KERNEL.with(|kernel| {
-        let task = kernel.tasks.get(usize::from(run.task.0))?;
-        let control = kernel.controls.get(usize::from(number))?;
-        Some((task.reset, control.body))
-    });
-    let Some((reset, body)) = found else {
+    let Some(task) = application::task(run.task) else {
         return;
     };
-    reset();
+    (task.reset)();
     // Only now: a fault in the reset itself leads here again.
-    KERNEL.with(|kernel| {
-        if let Some(control) = kernel.controls.get_mut(usize::from(number))
-            && !control.is_stopped()
-        {
+    let body = KERNEL.with(|kernel| {
+        let control = kernel.controls.get_mut(usize::from(number))?;
+        if !control.is_stopped() {
             control.entry = control.body;
         }
+        Some(control.body)
     });
-    body(run);
+    if let Some(body) = body {
+        body(run);
+    }
 }
 
 /// The activation that runs on a class's stack, if one does.
@@ -158,10 +156,7 @@ pub(crate) fn release_of(run: &Run) -> Cycles {
 
 /// Whether the task that `run` is an activation of computes with the FPU.
 pub(crate) fn computes(run: &Run) -> bool {
-    KERNEL.with(|kernel| {
-        let task = kernel.tasks.get(usize::from(run.task.0));
-        task.is_some_and(|task| task.float == Float::Hard)
-    })
+    application::task(run.task).is_some_and(|task| task.float == Float::Hard)
 }
 
 /// The entry section of the task behind vector number `number`. Fills `run`.
@@ -285,7 +280,7 @@ impl Kernel {
     /// below goes on, and what that one was held up is not its own time.
     #[inline(always)]
     pub(crate) fn return_from(&mut self, number: usize, class: usize, now: Cycles) {
-        if let Some((_, skipped)) = self.queue_next(number, now)
+        if let Some(skipped) = self.queue_next(number, now)
             && skipped > 0
         {
             self.overran(number, skipped);

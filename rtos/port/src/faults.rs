@@ -18,6 +18,7 @@
 //! stores of such data, inside a lock that did not end in time, stops every task.
 
 use crate::accounts;
+use crate::application;
 use crate::dispatch::task_stack_top;
 use crate::float;
 use crate::kernel::{KERNEL, Kernel, VECTORS, pend, phase};
@@ -27,6 +28,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use darma_abi::units::Cycles;
 use darma_machine::local_apic::{self, LocalApic};
 use darma_machine::{ATTENTION, stacks, time};
+use darma_sched::MAX_TASKS;
 use darma_sched::faults::{Action, FaultHistory, FaultKind};
 use heapless::{Deque, String};
 use x86_64::instructions::interrupts;
@@ -72,7 +74,7 @@ pub type Words = String<112>;
 
 /// The kernel's part of the containment.
 pub(crate) struct Faults {
-    histories: [FaultHistory; crate::kernel::MAX_TASKS],
+    histories: [FaultHistory; MAX_TASKS],
     records: Deque<TaskFault, RECORDS>,
     lost: u32,
 }
@@ -80,7 +82,7 @@ pub(crate) struct Faults {
 impl Faults {
     pub(crate) const fn new() -> Self {
         Self {
-            histories: [FaultHistory::new(); crate::kernel::MAX_TASKS],
+            histories: [FaultHistory::new(); MAX_TASKS],
             records: Deque::new(),
             lost: 0,
         }
@@ -158,10 +160,9 @@ pub fn contain_exception(exception: &Exception) {
         vector => (FaultKind::Exception(vector), 0),
     };
     let cause = Cause {
-        kind,
         rip: exception.rip,
         address,
-        words: Words::new(),
+        ..Cause::of(kind)
     };
     abandon(kernel, class, cause, time::now());
 }
@@ -177,7 +178,7 @@ pub fn running_task() -> Option<&'static str> {
         let control = kernel
             .controls
             .get(usize::from(kernel.running.get(class)?.number))?;
-        Some(kernel.tasks.get(usize::from(control.task.0))?.name)
+        Some(application::task(control.task)?.name)
     })
 }
 
@@ -191,10 +192,8 @@ pub fn contain_panic(words: Words) {
     let kernel = unsafe { KERNEL.get() };
     if let Some(class) = usize::from(kernel.top).checked_sub(1) {
         let cause = Cause {
-            kind: FaultKind::Panic,
-            rip: 0,
-            address: 0,
             words,
+            ..Cause::of(FaultKind::Panic)
         };
         abandon(kernel, class, cause, time::now());
     }
@@ -206,9 +205,11 @@ pub(crate) fn over_budget(kernel: &mut Kernel, now: Cycles) {
     let Some(class) = usize::from(kernel.top).checked_sub(1) else {
         return;
     };
-    let again = now
-        .0
-        .saturating_add(kernel.scale.cycles(darma_abi::units::Nanos(GRACE_NS)).0);
+    let again = now.0.saturating_add(
+        application::scale()
+            .cycles(darma_abi::units::Nanos(GRACE_NS))
+            .0,
+    );
     if let Some(running) = kernel.running.get_mut(class)
         && local_apic::priority_class() > running.ceiling
         && running.grace < GRACES
@@ -218,13 +219,7 @@ pub(crate) fn over_budget(kernel: &mut Kernel, now: Cycles) {
         kernel.watch(again);
         return;
     }
-    let cause = Cause {
-        kind: FaultKind::Budget,
-        rip: 0,
-        address: 0,
-        words: Words::new(),
-    };
-    abandon(kernel, class, cause, now);
+    abandon(kernel, class, Cause::of(FaultKind::Budget), now);
 }
 
 /// What is known of a fault when it is contained.
@@ -233,6 +228,18 @@ struct Cause {
     rip: u64,
     address: u64,
     words: Words,
+}
+
+impl Cause {
+    /// No more than the kind.
+    fn of(kind: FaultKind) -> Self {
+        Self {
+            kind,
+            rip: 0,
+            address: 0,
+            words: Words::new(),
+        }
+    }
 }
 
 fn abandon(kernel: &mut Kernel, class: usize, cause: Cause, now: Cycles) {
@@ -246,7 +253,7 @@ fn abandon(kernel: &mut Kernel, class: usize, cause: Cause, now: Cycles) {
     };
     let slot = usize::from(control.task.0);
     let (Some(task), Some(history)) = (
-        kernel.tasks.get(slot),
+        application::task(control.task),
         kernel.faults.histories.get_mut(slot),
     ) else {
         return;

@@ -1,6 +1,7 @@
 //! What the kernel counted, for reports.
 
 use crate::accounts;
+use crate::application;
 use crate::faults;
 use crate::kernel::KERNEL;
 use crate::task::Task;
@@ -41,8 +42,8 @@ pub enum Measure {
 
 /// The counts of task `index`, in the order of declaration; `None` past the last.
 pub fn counts(index: usize) -> Option<TaskCounts> {
+    let task = application::tasks().get(index)?;
     KERNEL.with(|kernel| {
-        let task = kernel.tasks.get(index)?;
         accounts::with(index, |account| TaskCounts {
             task,
             activations: account.activations(),
@@ -63,9 +64,11 @@ pub fn counts(index: usize) -> Option<TaskCounts> {
 pub fn copy_histogram(index: usize, measure: Measure, out: &mut Histogram) -> bool {
     const PIECE: usize = 256;
     let whole = size_of::<Histogram>();
+    if index >= application::tasks().len() {
+        return false;
+    }
     for offset in (0..whole).step_by(PIECE) {
-        let copied = KERNEL.with(|kernel| {
-            kernel.tasks.get(index)?;
+        let copied = KERNEL.with(|_| {
             let from = accounts::with(index, |account| {
                 let histogram = match measure {
                     Measure::Latency(phase) => &account.phase(phase).latency,

@@ -22,7 +22,8 @@
 //! register that it changes. An activation that is abandoned has its state brought back by
 //! [`abandon`], with interrupts off.
 
-use crate::kernel::{KERNEL, number_of};
+use crate::application;
+use crate::kernel::number_of;
 use crate::task::Run;
 use core::arch::asm;
 use core::cell::UnsafeCell;
@@ -87,12 +88,12 @@ impl Area {
 
 /// The entry of a task with hard floating point.
 pub(crate) fn body(run: &Run) {
-    let body = KERNEL.with(|kernel| Some(kernel.tasks.get(usize::from(run.task.0))?.body));
+    let task = application::task(run.task);
     let area = number_of(run.task).and_then(|number| AREAS.get(usize::from(number >> 4)));
-    if let (Some(body), Some(area)) = (body, area) {
+    if let (Some(task), Some(area)) = (task, area) {
         // SAFETY: FLOAT-STATE: the body is called next, in the activation of its class.
         unsafe { area.enter() };
-        body(run);
+        (task.body)(run);
         area.leave();
     }
 }

@@ -6,6 +6,7 @@
 //! queued. So the timer's handler, which stands before every first instruction, does not queue.
 
 use crate::accounts;
+use crate::application;
 use crate::cell::InterruptCell;
 use crate::dispatch::{Control, Running};
 use crate::faults::{self, Faults};
@@ -20,7 +21,7 @@ use darma_machine::irq_off::{self, Section};
 use darma_machine::local_apic::LocalApic;
 use darma_machine::stacks::{self, Stack};
 use darma_machine::time;
-use darma_sched::{Periodic, Priority, TIMER_VECTOR, TimeScale, TimerQueue};
+use darma_sched::{MAX_TASKS, Periodic, Priority, TIMER_VECTOR, TimeScale, TimerQueue};
 
 core::arch::global_asm!(include_str!("stubs.S"));
 
@@ -30,14 +31,12 @@ unsafe extern "C" {
     static rtos_task_stubs: [u64; VECTORS];
 }
 
-/// Most tasks of one application.
-pub const MAX_TASKS: usize = 16;
 /// First vector of the tasks.
 pub(crate) const FIRST_VECTOR: u8 = 0xc0;
-/// Three classes of sixteen.
-pub(crate) const VECTORS: usize = 48;
 /// The timer queue's slots: the tasks' vectors, less the first, and then the waiters.
 const FIRST_WAITER: u8 = 48;
+/// Three classes of sixteen.
+pub(crate) const VECTORS: usize = FIRST_WAITER as usize;
 /// Room for [`VECTORS`], a power of two: a mask spares the entry its bound check.
 pub(crate) const PLACES: usize = 64;
 /// The one-shot timer is never set further ahead than this many of its ticks; it then fires early,
@@ -77,8 +76,6 @@ pub(crate) struct Kernel {
     pub(crate) top: u8,
     pub(crate) controls: [Control; PLACES],
     pub(crate) running: [Running; Priority::COUNT + 1],
-    pub(crate) tasks: &'static [Task],
-    pub(crate) scale: TimeScale,
     pub(crate) faults: Faults,
     pub(crate) timer_to_task: Cycles,
     monotonic: Option<TaskId>,
@@ -96,8 +93,6 @@ impl Kernel {
             top: 0,
             controls: [const { Control::VACANT }; PLACES],
             running: [const { Running::NONE }; Priority::COUNT + 1],
-            tasks: &[],
-            scale: TimeScale::GIGAHERTZ,
             faults: Faults::new(),
             timer_to_task: Cycles(0),
             monotonic: None,
@@ -180,15 +175,15 @@ impl Kernel {
     }
 
     /// Queues the next release of the periodic task behind vector number `number`, whose activation
-    /// is over at `now`. Returns the release that it answered, and how many came too early.
+    /// is over at `now`. Returns how many releases came before that.
     #[inline(always)]
-    pub(crate) fn queue_next(&mut self, number: usize, now: Cycles) -> Option<(Cycles, u64)> {
+    pub(crate) fn queue_next(&mut self, number: usize, now: Cycles) -> Option<u64> {
         let grid = self.controls.get_mut(number)?.grid.as_mut()?;
         // An activation starts after its release, so it is due.
         let release = grid.take(now)?;
         let slot = u8::try_from(number).ok()?;
         self.queue.insert(slot, release.next);
-        Some((release.at, release.skipped))
+        Some(release.skipped)
     }
 
     /// Releases the task behind vector number `number` no more.
@@ -223,10 +218,10 @@ pub unsafe fn set_up(given: SetUp) {
             descriptors::set_gate(vector, stub, task_stack(vector));
         }
     }
+    // SAFETY: BOOT-ONCE, promised by the caller.
+    unsafe { application::set(given.tasks, given.scale) };
     // SAFETY: BOOT-ONCE: interrupts are off, and nothing else uses the state yet.
     let kernel = unsafe { KERNEL.get() };
-    kernel.tasks = given.tasks;
-    kernel.scale = given.scale;
     kernel.apic_per_cycle = given.apic_per_cycle;
     kernel.monotonic = given.monotonic;
     let mut used = [0u8; Priority::COUNT];
@@ -243,13 +238,13 @@ pub unsafe fn set_up(given: SetUp) {
             Source::Periodic { period, .. } => (task.budget.unwrap_or(period), Some(period)),
             _ => (task.budget.unwrap_or(LONGEST_RUN), None),
         };
-        let budget = kernel.scale.cycles(budget);
+        let budget = given.scale.cycles(budget);
         kernel.least_budget = kernel.least_budget.min(budget.0);
         kernel.controls[usize::from(vector.0 - FIRST_VECTOR)] =
             Control::new(TaskId(slot), task, budget);
         let deadline = task.deadline.or(period);
-        let deadline = deadline.map(|deadline| kernel.scale.cycles(deadline));
-        accounts::set_up(TaskId(slot), deadline, given.scale);
+        let deadline = deadline.map(|deadline| given.scale.cycles(deadline));
+        accounts::set_up(TaskId(slot), deadline);
         trace::explain_class(task.priority.level());
     }
 }
@@ -262,15 +257,13 @@ pub unsafe fn start() {
     // SAFETY: BOOT-ONCE: interrupts are off, and nothing else uses the state yet.
     let kernel = unsafe { KERNEL.get() };
     let now = time::now();
-    for task in (0..).map(TaskId).take(kernel.tasks.len()) {
-        let (Some(number), Some(declared)) =
-            (number_of(task), kernel.tasks.get(usize::from(task.0)))
-        else {
-            continue;
-        };
-        if let Source::Periodic { period, phase } = declared.source {
-            let period = kernel.scale.cycles(period);
-            let first = Cycles(now.0 + period.0 + kernel.scale.cycles(phase).0);
+    let scale = application::scale();
+    for (task, declared) in (0..).map(TaskId).zip(application::tasks()) {
+        if let Source::Periodic { period, phase } = declared.source
+            && let Some(number) = number_of(task)
+        {
+            let period = scale.cycles(period);
+            let first = Cycles(now.0 + period.0 + scale.cycles(phase).0);
             kernel.controls[usize::from(number)].grid = Some(Periodic::new(first, period));
             kernel.queue.insert(number, first);
         }
@@ -314,11 +307,6 @@ pub fn phase() -> Phase {
 /// Sets the phase under which latencies are recorded from now on.
 pub fn set_phase(phase: Phase) {
     PHASE.store(phase.code(), Ordering::Relaxed);
-}
-
-/// The time-stamp counter's scale.
-pub fn time_scale() -> TimeScale {
-    KERNEL.with(|kernel| kernel.scale)
 }
 
 /// The timer's handler. All of it stands between a release and its task's first instruction, so

@@ -12,6 +12,7 @@
 #![no_std]
 
 mod accounts;
+mod application;
 mod cell;
 mod dispatch;
 pub mod ending;
@@ -24,12 +25,11 @@ pub mod task;
 pub mod timer;
 pub mod trace;
 
+pub use application::time_scale;
 pub use darma_sched::faults::OnFault;
-pub use darma_sched::{Ceiling, Priority, TimeScale};
+pub use darma_sched::{Ceiling, MAX_TASKS, Priority, TimeScale};
 pub use figures::{Measure, PHASES, TaskCounts, copy_histogram, counts, timer_to_task};
-pub use kernel::{
-    MAX_TASKS, SetUp, now, pend, phase, set_phase, set_up, start, time_scale, vector_of,
-};
+pub use kernel::{SetUp, now, pend, phase, set_phase, set_up, start, vector_of};
 pub use lock::lock;
 pub use task::{Float, Line, Run, Source, Task, TaskId};
 pub use timer::Waiter;

@@ -5,6 +5,7 @@ use darma_abi::units::{Cycles, Nanos};
 use darma_law::HardFloat;
 use darma_sched::Priority;
 use darma_sched::faults::OnFault;
+pub use darma_sched::task::{Float, Line, Source, TaskId};
 
 /// A task, declared in a static table.
 #[derive(Clone, Copy, Debug)]
@@ -33,50 +34,6 @@ pub struct Task {
 /// The budget of a task without a period that declares none: what runs longer is taken for an
 /// endless loop.
 pub const LONGEST_RUN: Nanos = Nanos(1_000_000_000);
-
-/// What releases a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The timer, on a fixed grid: one period after the start, plus `phase`, and then every `period`.
-    Periodic {
-        /// Distance of two releases.
-        period: Nanos,
-        /// Shift of the whole grid.
-        phase: Nanos,
-    },
-    /// [`crate::pend`].
-    Software,
-    /// A device.
-    Interrupt(Line),
-}
-
-/// Where a device's interrupt comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Line {
-    /// A pin of the first I/O APIC.
-    Pin(u8),
-    /// The message-signalled interrupt of the PCI function with these identifiers.
-    Pci {
-        /// PCI vendor identifier.
-        vendor: u16,
-        /// PCI device identifier.
-        device: u16,
-    },
-}
-
-/// Whether a task may touch the FPU's registers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Float {
-    /// It does not; nothing is switched.
-    Soft,
-    /// It does: the interrupted context's x87 and SSE state is put aside while it runs, and it may call
-    /// laws ([`Run::float`]).
-    Hard,
-}
-
-/// A task by its place in the application's table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TaskId(pub u8);
 
 /// What a running task knows of its activation.
 #[derive(Debug)]

@@ -16,11 +16,13 @@ pub mod analysis;
 pub mod faults;
 pub mod priority;
 pub mod release;
+pub mod task;
 pub mod time_scale;
 pub mod timer_queue;
 
 pub use accounting::{Accounting, Activation, PhaseRecord};
 pub use priority::{Ceiling, Priority, TIMER_CLASS, TIMER_VECTOR};
 pub use release::{Periodic, Release};
+pub use task::MAX_TASKS;
 pub use time_scale::TimeScale;
 pub use timer_queue::TimerQueue;
