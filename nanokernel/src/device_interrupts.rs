@@ -13,6 +13,7 @@ use darma_machine::{ATTENTION, descriptors, time};
 use darma_rtos::trace::{self, Kind};
 
 core::arch::global_asm!(
+    darma_machine::begin_stubs!(),
     r#"
     .altmacro
     .macro device_stub number
@@ -34,29 +35,13 @@ device_stub_\number:
     .endr
 
 device_stub_common:
-    push    rax
-    push    rcx
-    push    rdx
-    push    rsi
-    push    rdi
-    push    r8
-    push    r9
-    push    r10
-    push    r11
+    save_scratch
     cld
     mov     edi, [rsp + 72]
     sub     rsp, 8
     call    darma_device_interrupt
     add     rsp, 8
-    pop     r11
-    pop     r10
-    pop     r9
-    pop     r8
-    pop     rdi
-    pop     rsi
-    pop     rdx
-    pop     rcx
-    pop     rax
+    restore_scratch
     add     rsp, 8
     iretq
 
@@ -71,7 +56,8 @@ device_stubs:
     .endr
     .noaltmacro
     .text
-    "#
+    "#,
+    darma_machine::end_of_stubs!()
 );
 
 /// First and last vector of the GPOS's devices.

@@ -19,6 +19,7 @@ pub mod pci;
 pub mod port;
 pub mod pvh;
 pub mod stacks;
+mod stubs;
 pub mod time;
 
 use core::sync::atomic::AtomicU8;

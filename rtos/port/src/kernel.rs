@@ -23,7 +23,11 @@ use darma_machine::stacks::{self, Stack};
 use darma_machine::time;
 use darma_sched::{MAX_TASKS, Periodic, Priority, TIMER_VECTOR, TimeScale, TimerQueue};
 
-core::arch::global_asm!(include_str!("stubs.S"));
+core::arch::global_asm!(
+    darma_machine::begin_stubs!(),
+    include_str!("stubs.S"),
+    darma_machine::end_of_stubs!()
+);
 
 unsafe extern "C" {
     fn rtos_timer_stub();

@@ -1,32 +1,16 @@
 # Interrupt stubs of the RTOS: the timer's, and one per task vector 0xC0..0xEF. The processor has
 # switched to the stack of the interrupt's class, aligned it to 16 and pushed five quadwords.
 #
-# The timer's stub saves what a SysV callee may change: nine more keep the call aligned. A task's stub saves
+# The timer's stub saves what a SysV callee may change: save_scratch pushes nine more, which keeps the call aligned. A task's stub saves
 # every register, at a fixed place from the top of the stack, because an activation that faults is
 # abandoned: rtos_leave_task then resumes the interrupted context from there.
 
     .globl rtos_timer_stub
 rtos_timer_stub:
-    push    rax
-    push    rcx
-    push    rdx
-    push    rsi
-    push    rdi
-    push    r8
-    push    r9
-    push    r10
-    push    r11
+    save_scratch
     cld
     call    rtos_timer_interrupt
-    pop     r11
-    pop     r10
-    pop     r9
-    pop     r8
-    pop     rdi
-    pop     rsi
-    pop     rdx
-    pop     rcx
-    pop     rax
+    restore_scratch
     iretq
 
     .globl rtos_spurious_stub
@@ -35,15 +19,7 @@ rtos_spurious_stub:
 
     .macro task_stub number
 rtos_task_stub_\number:
-    push    rax
-    push    rcx
-    push    rdx
-    push    rsi
-    push    rdi
-    push    r8
-    push    r9
-    push    r10
-    push    r11
+    save_scratch
     push    rbx
     push    rbp
     push    r12
@@ -90,15 +66,7 @@ rtos_task_return:
     pop     r12
     pop     rbp
     pop     rbx
-    pop     r11
-    pop     r10
-    pop     r9
-    pop     r8
-    pop     rdi
-    pop     rsi
-    pop     rdx
-    pop     rcx
-    pop     rax
+    restore_scratch
     iretq
 
     .section .rodata.rtos_stubs, "a", @progbits
