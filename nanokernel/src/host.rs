@@ -215,6 +215,7 @@ impl Host<'_> {
     }
 
     /// Transitions 3 and 4. Returns what the next start completes into the recovery's report.
+    #[inline(never)] // stays in the RAS monitor's section of code
     fn capture(&mut self, verdict: Verdict) -> Report {
         let detected = time::now();
         set_phase(Phase::Recovery);

@@ -78,6 +78,7 @@ impl Ras {
     }
 
     /// Opens the record of a failure: cause, time, registers. The guest must not run any more.
+    #[inline(never)] // stays in the RAS monitor's section of code
     pub(crate) fn open(
         &mut self,
         gpos: &mut Gpos,
@@ -104,6 +105,7 @@ impl Ras {
     }
 
     /// Reads the kernel's log into the open record, and returns its last words' description.
+    #[inline(never)] // stays in the RAS monitor's section of code
     pub(crate) fn read_log(&mut self, memory: &GuestMemory, cr3: u64) -> LastWords {
         let mut words = LastWords {
             note: None,
@@ -143,11 +145,13 @@ impl Ras {
     }
 
     /// The reason that a panic gave, if the open record's log holds one.
+    #[inline(never)] // stays in the RAS monitor's section of code
     pub(crate) fn panic_reason(&mut self) -> Option<&[u8]> {
         panic_message(self.store.opened()?.log_text())
     }
 
     /// Saves the GPOS's memory to the dump store and seals the record.
+    #[inline(never)] // stays in the RAS monitor's section of code
     pub(crate) fn save_memory(
         &mut self,
         memory_of_gpos: &GuestMemory,

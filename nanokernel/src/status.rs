@@ -276,6 +276,7 @@ impl Status {
         }
         report::emit(&Event::Figures {
             text_bytes: boot::text_bytes(),
+            ras_text_bytes: boot::ras_text_bytes(),
             start_text_bytes: boot::start_text_bytes(),
             reserved_bytes,
             tsc_hz: self.tsc_hz,

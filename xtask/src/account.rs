@@ -50,8 +50,10 @@ pub struct Reload {
 /// Figures of the machinery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Machinery {
-    /// Code that stays after the start, bytes.
+    /// Code of nanokernel, RTOS and application that stays after the start, bytes.
     pub text_bytes: u64,
+    /// Code of the RAS monitor, bytes.
+    pub ras_text_bytes: u64,
     /// Code that is discarded after the start, bytes.
     pub start_text_bytes: u64,
     /// Memory kept, besides RAM-disk image and dump store, bytes.
@@ -205,6 +207,7 @@ impl Account {
         self.events.iter().rev().find_map(|event| match event {
             Event::Figures {
                 text_bytes,
+                ras_text_bytes,
                 start_text_bytes,
                 reserved_bytes,
                 exits,
@@ -213,6 +216,7 @@ impl Account {
                 ..
             } => Some(Machinery {
                 text_bytes: *text_bytes,
+                ras_text_bytes: *ras_text_bytes,
                 start_text_bytes: *start_text_bytes,
                 reserved_bytes: *reserved_bytes,
                 exits: *exits,
@@ -274,7 +278,7 @@ pub(crate) mod tests {
         reports.extend([
             json!({"irq_off":{"section":"short","ns":3}}),
             json!({"irq_off":{"section":"long","ns":9}}),
-            json!({"figures":{"text_bytes":77,"start_text_bytes":11,"reserved_bytes":88,"tsc_hz":1,"exits":2,
+            json!({"figures":{"text_bytes":77,"ras_text_bytes":33,"start_text_bytes":11,"reserved_bytes":88,"tsc_hz":1,"exits":2,
                 "violations":0,"last_violation":0}}),
             json!({"end":{"at_ns":9_000,"reason":"power-off"}}),
         ]);

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail, ensure};
-use object::{Object, ObjectSection, ObjectSymbol, SectionKind};
+use object::{Object, ObjectSection, ObjectSymbol};
 use serde_json::Value;
 
 use crate::toolchain::{self, Choice, TARGET, Toolchain};
-use crate::{debian, paths, process, terminal};
+use crate::{debian, paths, process, start_code, terminal};
 
 /// The application that `demo`, `run` and the tests boot.
 pub const APPLICATION: &str = "darma-demo";
@@ -86,8 +86,8 @@ impl FromStr for Application {
 pub struct Image {
     /// The ELF file that QEMU takes as `-kernel`.
     pub elf: PathBuf,
-    /// Machine code in it, in bytes.
-    pub text_bytes: u64,
+    /// Machine code in it.
+    pub code: Code,
 }
 
 /// Builds the program `application`.
@@ -109,12 +109,14 @@ pub fn build(application: &Application, choice: Choice) -> Result<Image> {
         .join(TARGET)
         .join("image")
         .join(&binary);
-    let text_bytes = text_bytes(&elf)?;
+    let code = Code::of(&elf)?;
     terminal::note(&format!(
-        "image {}: {text_bytes} bytes of text after the start",
-        paths::shown(&elf)
+        "image {}: {} bytes of text after the start, {} of the RAS monitor's",
+        paths::shown(&elf),
+        code.text,
+        code.ras
     ));
-    Ok(Image { elf, text_bytes })
+    Ok(Image { elf, code })
 }
 
 fn compile(toolchain: &Toolchain, place: &Place, binary: &str) -> std::process::Command {
@@ -199,23 +201,35 @@ fn place_of(elf: &[u8], symbol: &str) -> Result<usize> {
     Ok(usize::try_from(start + inside)?)
 }
 
-/// The code that is discarded after the start (`nanokernel/image.ld`).
-const START_TEXT: &str = ".text.start";
+/// The sections of machine code (`nanokernel/image.ld`).
+const TEXT: &str = ".text";
+/// The RAS monitor's.
+const RAS_TEXT: &str = ".text.ras";
 
-/// The machine code in an ELF file that stays after the start, in bytes: all executable sections but
-/// the start's.
-///
-/// # Errors
-/// The file is unreadable or no ELF.
-pub fn text_bytes(elf: &Path) -> Result<u64> {
-    let bytes = fs::read(elf).with_context(|| format!("cannot read {}", elf.display()))?;
-    let file = object::File::parse(&*bytes)
-        .with_context(|| format!("{} is no ELF file", elf.display()))?;
-    Ok(file
-        .sections()
-        .filter(|section| section.kind() == SectionKind::Text && section.name() != Ok(START_TEXT))
-        .map(|section| section.size())
-        .sum())
+/// The machine code in an ELF file that stays after the start, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code {
+    /// Nanokernel, RTOS and application.
+    pub text: u64,
+    /// The RAS monitor.
+    pub ras: u64,
+}
+
+impl Code {
+    /// Measures it, and looks that it needs nothing that goes after the start.
+    fn of(elf: &Path) -> Result<Self> {
+        let bytes = fs::read(elf).with_context(|| format!("cannot read {}", elf.display()))?;
+        start_code::check(&bytes).with_context(|| format!("{} cannot be used", elf.display()))?;
+        let file = object::File::parse(&*bytes)?;
+        let size = |name| {
+            file.section_by_name(name)
+                .map_or(0, |section| section.size())
+        };
+        Ok(Self {
+            text: size(TEXT),
+            ras: size(RAS_TEXT),
+        })
+    }
 }
 
 #[cfg(test)]

@@ -45,6 +45,7 @@ pub mod run;
 pub mod session;
 pub mod shim;
 pub mod standalone;
+pub mod start_code;
 pub mod table;
 pub mod terminal;
 pub mod thread_metric;

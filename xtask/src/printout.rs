@@ -213,10 +213,11 @@ pub fn cost(figures: &Figures, account: &Account) -> String {
     let mut text = format!("\n{}\n", heading("Machinery"));
     let _ = writeln!(
         text,
-        "  interrupts off at most {} ({}); code {} (and {} more until the start is over); memory kept from Linux {}, besides image and dump store",
+        "  interrupts off at most {} ({}); code {}, RAS monitor {} (and {} more until the start is over); memory kept from Linux {}, besides image and dump store",
         duration(figures.irq_off_max.ns),
         figures.irq_off_max.section,
         size(figures.text_bytes),
+        size(machinery.ras_text_bytes),
         size(machinery.start_text_bytes),
         size(machinery.reserved_bytes),
     );

@@ -244,8 +244,10 @@ pub enum Event {
     },
     /// Figures of the machinery, once.
     Figures {
-        /// Code that stays after the start, bytes.
+        /// Code of nanokernel, RTOS and application that stays after the start, bytes.
         text_bytes: u64,
+        /// Code of the RAS monitor, bytes.
+        ras_text_bytes: u64,
         /// Code that only the start needs and that is unmapped after it, bytes.
         start_text_bytes: u64,
         /// Memory that the machinery keeps, besides RAM-disk image and dump store.
@@ -402,6 +404,7 @@ mod tests {
             Event::IrqOff { section: name, ns },
             Event::Figures {
                 text_bytes: ns,
+                ras_text_bytes: ns,
                 start_text_bytes: ns,
                 reserved_bytes: ns,
                 tsc_hz: ns,

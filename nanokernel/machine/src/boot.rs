@@ -13,6 +13,8 @@ unsafe extern "C" {
     static image_end: u8;
     static text_start: u8;
     static text_end: u8;
+    static ras_text_start: u8;
+    static ras_text_end: u8;
     static start_text_start: u8;
     static start_text_end: u8;
 }
@@ -25,9 +27,14 @@ pub fn image_span() -> (HostPhys, HostPhys) {
     )
 }
 
-/// Bytes of machine code that stay after the start.
+/// Bytes of machine code of nanokernel, RTOS and application that stay after the start.
 pub fn text_bytes() -> u64 {
     (&raw const text_end) as u64 - (&raw const text_start) as u64
+}
+
+/// Bytes of machine code of the RAS monitor.
+pub fn ras_text_bytes() -> u64 {
+    (&raw const ras_text_end) as u64 - (&raw const ras_text_start) as u64
 }
 
 /// Bytes of machine code that only the start needs ([`crate::paging::discard_start`]).
