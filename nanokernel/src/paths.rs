@@ -60,15 +60,13 @@ impl ExitKind {
         })
     }
 
-    /// Whether the host does something in the guest's place then.
-    fn is_emulated(self) -> bool {
-        !matches!(self, Self::Interrupt | Self::Window | Self::Halt)
-    }
-
-    /// Whether that has a begin and an end in the trace.
+    /// Whether the host does something in the guest's place then that has a begin and an end in the trace.
     fn is_traced(self) -> bool {
         // CPUID's answer is as short as recording it twice, and comes thousands of times a second.
-        self.is_emulated() && self != Self::Cpuid
+        !matches!(
+            self,
+            Self::Interrupt | Self::Window | Self::Halt | Self::Cpuid
+        )
     }
 
     /// Its published name.
@@ -101,8 +99,8 @@ pub(crate) struct Open {
 }
 
 impl Paths {
-    /// The guest was left at `begin`.
-    pub(crate) fn begin(&mut self, exit: &Exit, begin: Cycles) {
+    /// The guest was left at `begin`, after `interrupts` had been taken.
+    pub(crate) fn begin(&mut self, exit: &Exit, begin: Cycles, interrupts: u32) {
         let Some(kind) = ExitKind::of(exit) else {
             self.open = None;
             return;
@@ -114,12 +112,13 @@ impl Paths {
         if kind.is_traced() {
             trace::record(begin, Kind::EmulateBegin, kind as u32);
         }
-        // An interrupt that is taken between the exit and here belongs to no emulation, and what it
-        // asks the loop to attend to does not either. It is why an interrupt's own exit is an exit.
-        let interrupts = if kind.is_emulated() {
-            self.entered_with
+        // What an interrupt asks the loop to attend to belongs to that interrupt's exit and to no other.
+        // One that is taken later, if only an instruction after `begin`, belongs to none: counted from
+        // here on, it and its task would be part of the run.
+        let interrupts = if kind == ExitKind::Interrupt {
+            interrupts
         } else {
-            irq_off::interrupts()
+            self.entered_with
         };
         self.open = Some(Open {
             kind,

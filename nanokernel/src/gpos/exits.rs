@@ -46,7 +46,8 @@ impl Gpos {
             }
             self.paths.end(time::now());
             let exit = self.cpu.run();
-            self.paths.begin(&exit, self.cpu.exit_time());
+            self.paths
+                .begin(&exit, self.cpu.exit_time(), self.cpu.exit_interrupts());
             self.counters.exits += 1;
             settled = exit == Exit::Cpuid;
             // The guest may have moved its CR8; what is emulated next works on the APIC's copy.

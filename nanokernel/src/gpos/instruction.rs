@@ -25,8 +25,8 @@ impl Gpos {
         }
     }
 
-    /// Fetches up to 15 bytes at RIP; the slice is shorter where memory ends.
-    pub(super) fn fetch<'a>(&self, buffer: &'a mut [u8; LONGEST]) -> &'a [u8] {
+    /// Fetches as many bytes at RIP as `buffer` has room for; the slice is shorter where memory ends.
+    pub(super) fn fetch<'a>(&self, buffer: &'a mut [u8]) -> &'a [u8] {
         let (cr0, cr3, cr4, efer) = self.cpu.paging();
         let (base, ..) = self.cpu.code_segment();
         let base = if self.mode() == CpuMode::Long {

@@ -74,8 +74,9 @@ impl Gpos {
     }
 
     fn stands_at_halt(&self) -> bool {
-        let mut buffer = [0; 15];
-        self.fetch(&mut buffer).first() == Some(&HLT)
+        // One byte: more could lie in a second page, and cost a second walk.
+        let mut buffer = [0; 1];
+        self.fetch(&mut buffer) == [HLT]
     }
 
     /// Sets the physical timer to the virtual APIC's next expiry, if that changed.

@@ -13,7 +13,7 @@ use core::arch::asm;
 use darma_abi::units::{Cycles, GuestPhys, GuestVirt, HostPhys, Vector};
 #[cfg(doc)]
 use darma_machine::ATTENTION;
-use darma_machine::time;
+use darma_machine::{irq_off, time};
 
 core::arch::global_asm!(include_str!("enter.S"));
 
@@ -83,6 +83,7 @@ pub struct VirtualCpu {
     host_state: [u8; 4096],
     pub(crate) registers: GuestRegisters,
     exit_time: Cycles,
+    exit_interrupts: u32,
     pub(crate) next_rip_reported: bool,
     pub(crate) shadow_at: Option<u64>,
     /// The interrupt that the guest is offered and has not taken yet.
@@ -110,6 +111,7 @@ impl VirtualCpu {
                 r8_to_r15: [0; 8],
             },
             exit_time: Cycles(0),
+            exit_interrupts: 0,
             next_rip_reported: false,
             shadow_at: None,
             offered: None,
@@ -198,6 +200,8 @@ impl VirtualCpu {
         if entered == 0 {
             return Exit::NotEntered;
         }
+        // The count first: what is taken between the two is then on top, and at worst too much is left out.
+        self.exit_interrupts = irq_off::interrupts();
         self.exit_time = time::now();
         self.flush_next = false;
         if self.vmcb.control.virtual_interrupt & V_IRQ == 0 {
@@ -249,6 +253,12 @@ impl VirtualCpu {
     /// When the last exit was over: after the interrupt, if one caused it.
     pub const fn exit_time(&self) -> Cycles {
         self.exit_time
+    }
+
+    /// How many interrupts had been taken by then ([`irq_off::interrupts`]): one that is taken later is
+    /// counted on top, whatever was the reason of the exit.
+    pub const fn exit_interrupts(&self) -> u32 {
+        self.exit_interrupts
     }
 
     /// An event is waiting for the next entry, so no other can be injected before it.
