@@ -25,9 +25,11 @@ pub(crate) enum ExitKind {
     NestedFault,
     Exception,
     Other,
+    /// No exit of its own: an interrupt's that had more to do than that interrupt.
+    Joint,
 }
 
-const KINDS: [(ExitKind, &str); 11] = [
+const KINDS: [(ExitKind, &str); 12] = [
     (ExitKind::Interrupt, "interrupt"),
     (ExitKind::Window, "interrupt-window"),
     (ExitKind::Cpuid, "cpuid"),
@@ -39,6 +41,7 @@ const KINDS: [(ExitKind, &str); 11] = [
     (ExitKind::NestedFault, "nested-fault"),
     (ExitKind::Exception, "exception"),
     (ExitKind::Other, "other"),
+    (ExitKind::Joint, "interrupt-joint"),
 ];
 
 impl ExitKind {
@@ -65,7 +68,7 @@ impl ExitKind {
         // CPUID's answer is as short as recording it twice, and comes thousands of times a second.
         !matches!(
             self,
-            Self::Interrupt | Self::Window | Self::Halt | Self::Cpuid
+            Self::Interrupt | Self::Joint | Self::Window | Self::Halt | Self::Cpuid
         )
     }
 
@@ -125,6 +128,15 @@ impl Paths {
             begin,
             interrupts,
         });
+    }
+
+    /// More than one interrupt is to be attended to, or the guest's next instruction to be looked at.
+    pub(crate) fn joint(&mut self) {
+        if let Some(open) = &mut self.open
+            && open.kind == ExitKind::Interrupt
+        {
+            open.kind = ExitKind::Joint;
+        }
     }
 
     /// The guest is about to be entered at `now`.

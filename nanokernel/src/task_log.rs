@@ -35,8 +35,9 @@ pub(crate) fn keep(task: &str, words: core::fmt::Arguments<'_>) {
     darma_machine::ATTENTION.store(1, core::sync::atomic::Ordering::Relaxed);
 }
 
-/// Prints what waits.
-pub(crate) fn print() {
+/// Prints what waits. Returns whether that was anything.
+pub(crate) fn print() -> bool {
+    let mut printed = false;
     loop {
         let (line, lost) = critical_section::with(|section| {
             let mut waiting = WAITING.borrow_ref_mut(section);
@@ -46,8 +47,9 @@ pub(crate) fn print() {
             )
         });
         let Some(line) = line else {
-            return;
+            return printed;
         };
+        printed = true;
         if lost > 0 {
             log::warn!("{lost} lines of tasks were lost: they log faster than is printed");
         }

@@ -14,6 +14,8 @@ use darma_abi::units::Cycles;
 pub enum Section {
     /// The timer's interrupt handler.
     Timer,
+    /// The same where several expiries fell together.
+    TimerJoint,
     /// From a task's interrupt to its first instruction.
     TaskEntry,
     /// From a task's end to the return from its interrupt.
@@ -29,8 +31,9 @@ pub enum Section {
 }
 
 /// Every section, in the order of [`Section`]'s numbers, with its published name.
-pub const SECTIONS: [(Section, &str); 7] = [
+pub const SECTIONS: [(Section, &str); 8] = [
     (Section::Timer, "timer-interrupt"),
+    (Section::TimerJoint, "timer-interrupt-joint"),
     (Section::TaskEntry, "task-entry"),
     (Section::TaskExit, "task-exit"),
     (Section::Device, "device-interrupt"),

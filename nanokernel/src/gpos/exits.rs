@@ -117,7 +117,10 @@ impl Gpos {
         } else {
             None
         };
-        task_log::print();
+        if task_log::print() {
+            // A task's words are no part of an exit's path.
+            self.paths.close(time::now());
+        }
         stop
     }
 

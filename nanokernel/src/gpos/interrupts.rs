@@ -27,7 +27,9 @@ impl Gpos {
             machine_io_apic,
             ..
         } = self;
+        let mut taken = 0;
         device_interrupts::take_pending(|host| {
+            taken += 1;
             let Some(route) = routes.lookup(host) else {
                 return;
             };
@@ -49,6 +51,10 @@ impl Gpos {
             self.armed = None;
             self.apic.advance(time::now());
             self.arm_timer();
+            taken += 1;
+        }
+        if taken > 1 {
+            self.paths.joint();
         }
     }
 
@@ -73,7 +79,8 @@ impl Gpos {
         }
     }
 
-    fn stands_at_halt(&self) -> bool {
+    fn stands_at_halt(&mut self) -> bool {
+        self.paths.joint();
         // One byte: more could lie in a second page, and cost a second walk.
         let mut buffer = [0; 1];
         self.fetch(&mut buffer) == [HLT]

@@ -56,7 +56,7 @@ pub(crate) fn ran(ended: &Ended, phase: Phase) {
         // The handler itself reads no clock at its end when a task waits for it: up to the task's
         // interrupt is a few instructions more.
         let handler = ended.entered.saturating_since(ended.timer_begin);
-        irq_off::note(Section::Timer, handler);
+        irq_off::note(ended.timer, handler);
     }
 }
 

@@ -250,9 +250,11 @@ impl Kernel {
         };
         self.faults
             .finished(usize::from(run.task.0), run.released.get());
+        let timer = self.timer_section(running.timer_begin);
         if running.timer_begin != 0 {
             let path = Cycles(run.started.0.saturating_sub(running.timer_begin));
-            self.timer_to_task = self.timer_to_task.max(path);
+            let longest = &mut self.timer_to_task[usize::from(timer == Section::TimerJoint)];
+            *longest = (*longest).max(path);
         }
         let below = usize::from(running.previous).wrapping_sub(1);
         let preempted = self.running.get_mut(below).and_then(|below| {
@@ -266,6 +268,7 @@ impl Kernel {
             by_timer: control.grid.is_some(),
             entered: Cycles(running.begin),
             timer_begin: Cycles(running.timer_begin),
+            timer,
             preempted,
             recorded: running.traced,
             times: Activation {

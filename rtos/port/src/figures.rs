@@ -94,7 +94,7 @@ pub fn copy_histogram(index: usize, measure: Measure, out: &mut Histogram) -> bo
 }
 
 /// The longest run of the path from the timer's interrupt to the first instruction of the task that it
-/// released, with nothing else in between.
-pub fn timer_to_task() -> Cycles {
+/// released: where that was the only expiry, and where others fell together with it.
+pub fn timer_to_task() -> [Cycles; 2] {
     KERNEL.with(|kernel| kernel.timer_to_task)
 }

@@ -76,12 +76,16 @@ pub(crate) struct Kernel {
     least_budget: u64,
     /// When the last interrupt of the timer that released a task began; 0 once a task has begun.
     pub(crate) timer_begin: u64,
+    /// When the last interrupt of the timer began that found several expiries, or that another followed
+    /// before the task that it released.
+    pub(crate) joint_begin: u64,
     /// The class of the running task, from 1; 0 while none runs.
     pub(crate) top: u8,
     pub(crate) controls: [Control; PLACES],
     pub(crate) running: [Running; Priority::COUNT + 1],
     pub(crate) faults: Faults,
-    pub(crate) timer_to_task: Cycles,
+    /// The longest by one expiry, and by several.
+    pub(crate) timer_to_task: [Cycles; 2],
     monotonic: Option<TaskId>,
 }
 
@@ -94,11 +98,12 @@ impl Kernel {
             watched: u64::MAX,
             least_budget: LONGEST_WAIT,
             timer_begin: 0,
+            joint_begin: 0,
             top: 0,
             controls: [const { Control::VACANT }; PLACES],
             running: [const { Running::NONE }; Priority::COUNT + 1],
             faults: Faults::new(),
-            timer_to_task: Cycles(0),
+            timer_to_task: [Cycles(0); 2],
             monotonic: None,
         }
     }
@@ -158,6 +163,7 @@ impl Kernel {
     /// What else is due at the same moment: each is in the trace, because it holds the first up.
     #[inline(never)]
     fn expire_more(&mut self, now: Cycles) {
+        self.joint_begin = now.0;
         while let Some(slot) = self.queue.pop_due(now) {
             if slot < FIRST_WAITER {
                 LocalApic::in_handler().pend(Vector(FIRST_VECTOR | slot));
@@ -168,6 +174,16 @@ impl Kernel {
             } else {
                 self.expire_waiter(slot);
             }
+        }
+    }
+
+    /// The section that the timer's interrupt of `begin` was: one that had one expiry, or not.
+    #[inline(always)]
+    pub(crate) fn timer_section(&self, begin: u64) -> Section {
+        if self.joint_begin == begin {
+            Section::TimerJoint
+        } else {
+            Section::Timer
         }
     }
 
@@ -347,7 +363,10 @@ fn nothing_released(kernel: &mut Kernel, begin: Cycles) {
         faults::over_budget(kernel, begin);
     }
     let end = time::now();
-    irq_off::note(Section::Timer, end.saturating_since(begin));
+    irq_off::note(kernel.timer_section(begin.0), end.saturating_since(begin));
+    if kernel.timer_begin != 0 {
+        kernel.joint_begin = kernel.timer_begin;
+    }
     trace::record(begin, Kind::TimerBegin, 0);
     trace::record(end, Kind::TimerEnd, 0);
 }

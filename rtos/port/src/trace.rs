@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use darma_abi::report::Event as Line;
 use darma_abi::shared::Phase;
 use darma_abi::units::Cycles;
+use darma_machine::irq_off::Section;
 use darma_sched::Activation;
 use darma_trace::report::{Room, group_of, last_events, worst_samples};
 pub use darma_trace::{Event, Kind};
@@ -95,6 +96,8 @@ pub(crate) struct Ended {
     pub(crate) entered: Cycles,
     /// The interrupt of the timer that led straight to it; zero: none.
     pub(crate) timer_begin: Cycles,
+    /// The section that it was.
+    pub(crate) timer: Section,
     /// It preempted this task, whose begin is not recorded yet.
     pub(crate) preempted: Option<(u8, Cycles)>,
     /// Its own begin is recorded already: it was preempted.
