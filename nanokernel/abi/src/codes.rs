@@ -106,6 +106,43 @@ vocabulary! {
         InvalidState = 11, "invalid-state";
         /// The panic was found in the kernel's own log.
         PanicText = 12, "panic-text";
+        /// An interrupt waited for the set time, and the kernel let none in.
+        HardLockup = 13, "hard-lockup";
+        /// The same inside the handler of a non-maskable interrupt.
+        NmiHang = 14, "nmi-hang";
+        /// Interrupts are taken, but for the set time nothing else was: no other process, no user
+        /// code, no idling.
+        SoftLockup = 15, "soft-lockup";
+        /// Interrupts are on and the processor is busy, but the kernel's time stands still.
+        NoTick = 16, "no-tick";
+        /// Interrupts leave no time for anything else.
+        InterruptStorm = 17, "interrupt-storm";
+        /// Exits of one kind leave no time for anything else.
+        ExitStorm = 18, "exit-storm";
+        /// It died of a fault that its page tables, being ruined, could not let it handle.
+        PageTablesDestroyed = 19, "page-tables-destroyed";
+        /// It died of a fault that its ruined interrupt or segment descriptors could not let it handle.
+        DescriptorTablesDestroyed = 20, "descriptor-tables-destroyed";
+        /// No user space for the set time after its start.
+        BootTimeout = 21, "boot-timeout";
+        /// Its user space had promised a sign of life, and gave none for the set time.
+        UserSpaceHang = 22, "user-space-hang";
+        /// The kernel survived a fault of its own (recorded, not the end).
+        Oops = 23, "oops";
+        /// The kernel warned of itself (recorded).
+        KernelWarning = 24, "kernel-warning";
+        /// The kernel's own watchdog found a lockup, which passed (recorded).
+        ReportedLockup = 25, "reported-lockup";
+        /// It restarted itself in an orderly way: no failure.
+        Reboot = 26, "reboot";
+        /// It halted itself in an orderly way, without switching the power off.
+        OrderedHalt = 27, "ordered-halt";
+        /// It tried a port that is not its own.
+        ForeignPort = 28, "foreign-port";
+        /// It tried a model-specific register that is not its own.
+        ForeignMsr = 29, "foreign-msr";
+        /// It tried to get an interrupt that is not its own.
+        ForeignInterrupt = 30, "foreign-interrupt";
     }
 }
 

@@ -21,7 +21,7 @@ use crate::text::Text;
 /// What an event's line begins with.
 pub const LINE_PREFIX: char = '@';
 /// Room that any event's line needs, prefix and line end included, bytes.
-pub const MAX_LINE_BYTES: usize = 768;
+pub const MAX_LINE_BYTES: usize = 1024;
 
 /// A task's, section's or kind's name.
 pub type Name = Text<24>;
@@ -82,6 +82,22 @@ pub enum Event {
         log_lines: u32,
         /// One line about it: the panic message, or what was detected where.
         line: Line,
+        /// What was seen that led to the verdict, in words.
+        #[serde(default)]
+        evidence: Line,
+    },
+    /// Something was recorded that the GPOS lives on with, or that is no failure.
+    Incident {
+        /// In which start of the GPOS.
+        boot: u32,
+        /// What.
+        cause: Cause,
+        /// When it was seen.
+        at_ns: u64,
+        /// Which of its kind in this start, from 1.
+        count: u32,
+        /// What was seen, in words.
+        evidence: Line,
     },
     /// The GPOS was captured and started again.
     Recovery {
@@ -300,7 +316,7 @@ mod tests {
     fn longest() -> Vec<Event> {
         let (name, line) = (Text::new(&"\"".repeat(200)), Text::new(&"\\".repeat(200)));
         let (n, boot, at_ns, ns) = (u32::MAX, u32::MAX, u64::MAX, u64::MAX);
-        let cause = Cause::PartitionViolation;
+        let cause = Cause::DescriptorTablesDestroyed;
         vec![
             Event::Boot {
                 n,
@@ -323,6 +339,14 @@ mod tests {
                 rip: ns,
                 log_lines: n,
                 line,
+                evidence: line,
+            },
+            Event::Incident {
+                boot,
+                cause,
+                at_ns,
+                count: n,
+                evidence: line,
             },
             Event::Recovery {
                 n,

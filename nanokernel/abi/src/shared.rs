@@ -6,7 +6,7 @@
 //! function through sysfs: no driver of ours is needed.
 //!
 //! ```text
-//! BAR0  +0 MARK  +4 CRASH_KIND  +8 REQUEST            u32, write only, each write exits
+//! BAR0  +0 MARK  +4 CRASH_KIND  +8 REQUEST  +12 HEARTBEAT   u32, write only, each write exits
 //! BAR2  +0 header            who, which layout, what is where
 //!       +4096 status block   nanokernel -> Linux, under a sequence lock
 //! ```
@@ -23,7 +23,10 @@ mod writer;
 
 pub use crate::codes::{Cause, CrashKind, GposState, Mark, Phase};
 pub use crate::text::Text;
-pub use doorbell::{DOORBELL_CRASH_KIND, DOORBELL_MARK, DOORBELL_REQUEST, Doorbell, Request};
+pub use doorbell::{
+    DOORBELL_CRASH_KIND, DOORBELL_HEARTBEAT, DOORBELL_MARK, DOORBELL_REQUEST, Doorbell, Heartbeat,
+    Request,
+};
 pub use layout::{
     FaultEntry, LAYOUT_VERSION, LINE_BYTES, MAGIC, MAX_TASKS, Machinery, NAME_BYTES, PCI_DEVICE,
     PCI_VENDOR, REGION_BYTES, RegionHeader, STATUS_OFFSET, StatusBlock, StatusBody, TaskEntry,

@@ -12,6 +12,20 @@ pub const DOORBELL_CRASH_KIND: u64 = 4;
 /// Offset in BAR0: a [`Request`]'s code.
 pub const DOORBELL_REQUEST: u64 = 8;
 
+/// Offset in BAR0: a [`Heartbeat`]'s word.
+pub const DOORBELL_HEARTBEAT: u64 = 12;
+
+/// A sign of life of the GPOS's user space. The first one arms the nanokernel's watch for the next,
+/// so each is a word that chance does not write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Heartbeat {
+    /// Alive, and another one will follow.
+    Beat = u32::from_le_bytes(*b"BEAT"),
+    /// The last one: who beat ends in an orderly way.
+    End = u32::from_le_bytes(*b"REST"),
+}
+
 /// What the GPOS asks of the nanokernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -29,11 +43,15 @@ pub enum Doorbell {
     CrashKind(CrashKind),
     /// Something to do now.
     Request(Request),
+    /// User space lives.
+    Heartbeat(Heartbeat),
 }
 
 impl Doorbell {
     /// The meaning of writing `value` at `offset` of BAR0, or `None` if it has none.
     pub const fn decode(offset: u64, value: u32) -> Option<Self> {
+        const BEAT: u32 = Heartbeat::Beat as u32;
+        const END: u32 = Heartbeat::End as u32;
         match (offset, value) {
             (DOORBELL_MARK, code) => match Mark::from_code(code) {
                 Some(mark) => Some(Self::Mark(mark)),
@@ -44,6 +62,8 @@ impl Doorbell {
                 None => None,
             },
             (DOORBELL_REQUEST, 1) => Some(Self::Request(Request::RefreshStatus)),
+            (DOORBELL_HEARTBEAT, BEAT) => Some(Self::Heartbeat(Heartbeat::Beat)),
+            (DOORBELL_HEARTBEAT, END) => Some(Self::Heartbeat(Heartbeat::End)),
             _ => None,
         }
     }
@@ -54,6 +74,7 @@ impl Doorbell {
             Self::Mark(mark) => (DOORBELL_MARK, mark.code()),
             Self::CrashKind(kind) => (DOORBELL_CRASH_KIND, kind.code()),
             Self::Request(Request::RefreshStatus) => (DOORBELL_REQUEST, 1),
+            Self::Heartbeat(beat) => (DOORBELL_HEARTBEAT, beat as u32),
         }
     }
 }
@@ -68,6 +89,8 @@ mod tests {
             Doorbell::Mark(Mark::LoadedBegin),
             Doorbell::CrashKind(CrashKind::CliHlt),
             Doorbell::Request(Request::RefreshStatus),
+            Doorbell::Heartbeat(Heartbeat::Beat),
+            Doorbell::Heartbeat(Heartbeat::End),
         ] {
             let (offset, value) = bell.encode();
             assert_eq!(Doorbell::decode(offset, value), Some(bell));
@@ -78,6 +101,7 @@ mod tests {
     fn nonsense_is_no_message() {
         assert_eq!(Doorbell::decode(DOORBELL_MARK, 0), None);
         assert_eq!(Doorbell::decode(DOORBELL_REQUEST, 2), None);
+        assert_eq!(Doorbell::decode(DOORBELL_HEARTBEAT, 1), None);
         assert_eq!(Doorbell::decode(1, 1), None);
         assert_eq!(Doorbell::decode(u64::MAX, u32::MAX), None);
     }

@@ -4,9 +4,12 @@
 //! unknown key, a bad value and a repeated key all stop the start, each with its line and what is
 //! allowed there. All keys are optional.
 
+mod watch;
+
 use core::fmt;
 
 use heapless::Vec;
+pub use watch::{Violations, Watch};
 
 /// The machine's configuration. Sizes are in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub struct Config {
     pub recovery_limit: Option<u32>,
     /// `trace.keep`: what is kept of the trace for the report. Default the worst waits' histories.
     pub trace_keep: TraceKeep,
+    /// `watch.*`: the limits of detection.
+    pub watch: Watch,
 }
 
 /// The most functions that `gpos.hide` can name.
@@ -47,6 +52,7 @@ impl Default for Config {
             log_level: LogLevel::Info,
             recovery_limit: Some(5),
             trace_keep: TraceKeep::Worst,
+            watch: Watch::default(),
         }
     }
 }
@@ -205,10 +211,15 @@ enum Key {
     LogLevel,
     RecoveryLimit,
     TraceKeep,
+    WatchHardLockup,
+    WatchSoftLockup,
+    WatchBoot,
+    WatchHeartbeat,
+    WatchViolations,
 }
 
 impl Key {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 13] = [
         Self::DumpSize,
         Self::SharedSize,
         Self::GposMemory,
@@ -217,6 +228,11 @@ impl Key {
         Self::LogLevel,
         Self::RecoveryLimit,
         Self::TraceKeep,
+        Self::WatchHardLockup,
+        Self::WatchSoftLockup,
+        Self::WatchBoot,
+        Self::WatchHeartbeat,
+        Self::WatchViolations,
     ];
 
     const fn name(self) -> &'static str {
@@ -229,6 +245,11 @@ impl Key {
             Self::LogLevel => "log.level",
             Self::RecoveryLimit => "recovery.limit",
             Self::TraceKeep => "trace.keep",
+            Self::WatchHardLockup => "watch.hard-lockup",
+            Self::WatchSoftLockup => "watch.soft-lockup",
+            Self::WatchBoot => "watch.boot",
+            Self::WatchHeartbeat => "watch.heartbeat",
+            Self::WatchViolations => "watch.violations",
         }
     }
 
@@ -242,6 +263,11 @@ impl Key {
             Self::LogLevel => "'error', 'warn', 'info', 'debug' or 'trace'",
             Self::RecoveryLimit => "a whole number, or 'none'",
             Self::TraceKeep => "'worst' or 'last'",
+            Self::WatchHardLockup
+            | Self::WatchSoftLockup
+            | Self::WatchBoot
+            | Self::WatchHeartbeat => watch::LIMIT,
+            Self::WatchViolations => "'record' or 'fatal'",
         }
     }
 
@@ -297,6 +323,11 @@ impl Key {
                     _ => return None,
                 }
             }
+            Self::WatchHardLockup => config.watch.hard_lockup = watch::limit(value)?,
+            Self::WatchSoftLockup => config.watch.soft_lockup = watch::limit(value)?,
+            Self::WatchBoot => config.watch.boot = watch::limit(value)?,
+            Self::WatchHeartbeat => config.watch.heartbeat = watch::limit(value)?,
+            Self::WatchViolations => config.watch.violations = watch::violations(value)?,
         }
         Some(())
     }
@@ -368,6 +399,7 @@ fn parse_number(digits: &str) -> Option<u64> {
 mod tests {
     extern crate std;
     use super::*;
+    use darma_abi::units::Nanos;
     use std::{format, string::ToString};
 
     #[test]
@@ -379,7 +411,8 @@ mod tests {
     fn every_key_is_read() {
         let text = b"dump.size = 64M   # room\nshared.size=8M\r\ngpos.memory = 1G\n\
             gpos.hide = 00:03.0, 0000:01:1f.7\nexit.on-poweroff = yes\nlog.level = debug\nrecovery.limit = 20\n\
-            trace.keep = last";
+            trace.keep = last\nwatch.hard-lockup = 50ms\nwatch.soft-lockup = 5s\nwatch.boot = none\n\
+            watch.heartbeat = 1s\nwatch.violations = fatal";
         let config = Config::parse(text).unwrap();
         assert_eq!(config.dump_size, 64 << 20);
         assert_eq!(config.shared_size, 8 << 20);
@@ -391,6 +424,14 @@ mod tests {
         assert_eq!(config.log_level, LogLevel::Debug);
         assert_eq!(config.recovery_limit, Some(20));
         assert_eq!(config.trace_keep, TraceKeep::Last);
+        let watch = Watch {
+            hard_lockup: Some(Nanos(50_000_000)),
+            soft_lockup: Some(Nanos(5_000_000_000)),
+            boot: None,
+            heartbeat: Some(Nanos(1_000_000_000)),
+            violations: Violations::Fatal,
+        };
+        assert_eq!(config.watch, watch);
     }
 
     #[test]
@@ -415,6 +456,7 @@ mod tests {
                 "log.level = info\nlog.level = warn",
                 "line 2: 'log.level' was set before",
             ),
+            ("watch.boot = 5", "use a time from 1ms to 1000s"),
             ("log.level = a\rb", "log.level = 'a\\rb': use"),
             ("hello", "line 1: not 'key = value'"),
         ] {
