@@ -8,7 +8,7 @@ use crate::device_view::{closed, devices, hidden};
 use crate::facts::{Acpi, Buses, FirmwareMemory};
 use crate::fatal::boot_error;
 use crate::gpos::{Gpos, Images, Loader, Machine, NESTED_TABLES, checksum, msr_facts};
-use crate::host::{Host, detector};
+use crate::host::Host;
 use crate::once::Once;
 use crate::ras::Ras;
 use crate::status::Status;
@@ -30,6 +30,7 @@ use darma_policy::boot::span::Span;
 use darma_policy::devices::functions::{Functions, enumerate};
 use darma_policy::devices::message::Processor;
 use darma_policy::devices::ranges::Span as DeviceSpan;
+use darma_ras_model::detect::Detector;
 use darma_ras_model::recovery::History;
 use darma_rtos::SetUp;
 use darma_sched::{TIMER_VECTOR, TimeScale};
@@ -195,7 +196,7 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
         status,
         config,
         reserved_bytes: reserved(plan),
-        detector: detector(),
+        detector: Detector::new(config.watch),
         history: History::new(),
         announced: None,
     };

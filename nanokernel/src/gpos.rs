@@ -10,6 +10,7 @@ mod interrupts;
 mod load;
 mod memory;
 mod processor;
+mod ruin;
 
 pub(crate) use devices::Devices;
 pub(crate) use load::{COMMAND_LINE, Images, Loader, checksum};
@@ -17,7 +18,7 @@ pub(crate) use memory::{GuestMemory, RamPage};
 pub(crate) use processor::msr_facts;
 
 use crate::paths::Paths;
-use darma_abi::units::{Cycles, GuestPhys, HostPhys};
+use darma_abi::units::{Cycles, GuestPhys, HostPhys, Vector};
 use darma_machine::io_apic::IoApic;
 use darma_policy::boot::memory_plan::{MemoryPlan, Owner};
 use darma_policy::boot::span::Span;
@@ -27,7 +28,7 @@ use darma_policy::interrupts::local_apic::{ApicConfig, VirtualApic};
 use darma_policy::interrupts::routes::Routes;
 use darma_policy::mmio::CodePages;
 use darma_policy::msr::{MsrFacts, MsrPolicy, Passage, passages};
-use darma_ras_model::detect::Event;
+use darma_ras_model::detect::{Event, Foreign};
 use darma_svm::features::Features;
 use darma_svm::nested_paging::{Kind, NestedTables, PoolExhausted};
 use darma_svm::vcpu::VirtualCpu;
@@ -66,6 +67,8 @@ pub(crate) struct Counters {
     pub(crate) exits: u64,
     /// Interrupts that were injected.
     pub(crate) interrupts: u64,
+    /// The last of them.
+    pub(crate) last_vector: Option<Vector>,
     /// Accesses to absent hardware.
     pub(crate) absent: u64,
     /// Writes that were not let through.
@@ -109,7 +112,8 @@ pub(crate) struct Gpos {
     processor: Processor,
     machine_io_apic: IoApic,
     io_apic_base: GuestPhys,
-    doorbell: Option<(u64, u32)>,
+    /// What an exit brought up for the main loop.
+    notice: Option<Stop>,
     armed: Option<Cycles>,
 }
 
@@ -164,7 +168,7 @@ impl Gpos {
             processor,
             machine_io_apic,
             io_apic_base: GuestPhys(machine.io_apic.0),
-            doorbell: None,
+            notice: None,
             armed: None,
         };
         gpos.map(plan, &machine.closed, machine.reach)?;
@@ -217,18 +221,18 @@ impl Gpos {
         self.tables.used()
     }
 
-    /// Notes an access outside the partition. The first few are logged; a guest that
-    /// makes millions of them must not fill the console.
+    /// Notes an access outside the partition.
     fn violation(&mut self, at: GuestPhys) {
-        const LOGGED: u64 = 8;
         self.counters.violations += 1;
         self.counters.last_violation = at.0;
-        if self.counters.violations <= LOGGED {
-            let rip = self.cpu.rip();
-            log::warn!(
-                "access outside the partition at {at} from rip {rip}: answered as absent hardware"
-            );
-        }
+        self.foreign(Foreign::Memory, at.0);
+    }
+
+    /// Brings an attempt on something that is not the GPOS's before the failure detector. It has
+    /// been answered as by absent hardware.
+    fn foreign(&mut self, what: Foreign, at: u64) {
+        let rip = self.cpu.rip();
+        self.notice = Some(Stop::Event(Event::Foreign { what, at, rip }));
     }
 
     /// Puts everything virtual into its reset state, for the next start of the kernel. The devices
@@ -243,7 +247,7 @@ impl Gpos {
         processor::reset_own_msrs();
         self.idle = false;
         self.code_pages = CodePages::new();
-        self.doorbell = None;
+        self.notice = None;
         self.arm_timer();
         self.cpu.flush_translations();
     }

@@ -9,12 +9,13 @@
 //!       └─────────────────────────────────── Capturing ◄────────────────┘
 //!   Booting, Up ── 5 power-off ──► Off        Capturing ── 7 too many ──► Held
 //! ```
-//! First boot and recovery are the same transition 1.
+//! First boot and recovery are the same transition 1. An orderly restart is transition 1 as well: no
+//! failure, nothing to capture.
 
 use crate::gpos::{Gpos, Loader, Stop};
 use crate::ras::Ras;
 use crate::status::{Detail, Status};
-use crate::{fatal, report};
+use crate::{fatal, report, watch};
 use core::fmt::Write;
 use darma_abi::report::{Event as Report, Line};
 use darma_abi::shared::{CrashKind, Doorbell, FaultEntry, GposState, Mark, Phase, Text};
@@ -28,12 +29,6 @@ use darma_rtos::trace::{self, Kind};
 use darma_rtos::{set_phase, time_scale};
 use heapless::{String, Vec};
 
-/// Distance of two looks of the monitor.
-const MONITOR_PERIOD: Nanos = Nanos(100_000_000);
-/// Looks without a sign of life after which the GPOS is taken for hung: 30 s, because an emulated
-/// kernel unpacks itself for seconds without taking an interrupt.
-const STALL_LIMIT: u32 = 300;
-
 /// The host of one GPOS.
 pub(crate) struct Host<'a> {
     pub(crate) gpos: Gpos,
@@ -45,11 +40,6 @@ pub(crate) struct Host<'a> {
     pub(crate) detector: Detector,
     pub(crate) history: History,
     pub(crate) announced: Option<(CrashKind, Cycles)>,
-}
-
-/// What a fresh detector looks like.
-pub(crate) const fn detector() -> Detector {
-    Detector::new(STALL_LIMIT)
 }
 
 impl Host<'_> {
@@ -65,8 +55,13 @@ impl Host<'_> {
         loop {
             self.start(recovered.take());
             let verdict = self.run_gpos();
-            if verdict.severity == Severity::PowerOff {
-                self.ended("power-off");
+            match verdict.severity {
+                Severity::PowerOff => self.ended(verdict.cause.name()),
+                Severity::Restart => {
+                    self.restarted(verdict);
+                    continue;
+                }
+                Severity::Fatal | Severity::Recorded => {}
             }
             recovered = Some(self.capture(verdict));
             match self.history.next_step(&self.recovery_policy()) {
@@ -133,52 +128,47 @@ impl Host<'_> {
     /// Runs the GPOS until a verdict ends it.
     fn run_gpos(&mut self) -> Verdict {
         loop {
-            let event = match self.gpos.run() {
-                Stop::Event(event) => Some(event),
-                Stop::Doorbell { offset, value } => {
-                    self.doorbell(offset, value);
-                    None
-                }
+            let verdict = match self.gpos.run() {
+                Stop::Event(event) => self.judge(event),
+                Stop::Doorbell { offset, value } => self
+                    .doorbell(offset, value)
+                    .and_then(|event| self.judge(event)),
                 Stop::TaskFault => {
                     self.status.report_faults();
                     None
                 }
                 Stop::Exit => self.ended("exit"),
                 Stop::MonitorTimer => {
+                    let verdict = self.look();
                     self.arm_look();
-                    Some(Event::Watchdog {
-                        ticks_taken: self.gpos.counters.interrupts,
-                        idle: self.gpos.idle,
-                    })
+                    verdict
                 }
             };
-            let Some(verdict) = event.and_then(|event| self.detector.observe(event)) else {
+            let Some(verdict) = verdict else {
                 continue;
             };
             match verdict.severity {
-                Severity::Recorded => {
-                    log::info!("recorded: {}", verdict.cause)
-                }
-                Severity::Fatal | Severity::PowerOff => return verdict,
+                Severity::Recorded => self.record(verdict),
+                Severity::Fatal | Severity::PowerOff | Severity::Restart => return verdict,
             }
         }
     }
 
-    fn arm_look(&self) {
-        let next = Cycles(time::now().0 + time_scale().cycles(MONITOR_PERIOD).0);
-        timer::arm(Waiter::Monitor, Some(next));
-    }
-
-    fn doorbell(&mut self, offset: u64, value: u32) {
-        match Doorbell::decode(offset, value) {
-            Some(Doorbell::Mark(mark)) => self.mark(mark),
-            Some(Doorbell::CrashKind(kind)) => self.announced = Some((kind, time::now())),
-            Some(Doorbell::Request(_)) => {
+    /// Does what the doorbell asks for. What the detector has to know of is returned.
+    fn doorbell(&mut self, offset: u64, value: u32) -> Option<Event> {
+        match Doorbell::decode(offset, value)? {
+            Doorbell::Mark(mark) => {
+                self.mark(mark);
+                return (mark == Mark::UserspaceUp).then_some(Event::UserSpace);
+            }
+            Doorbell::Heartbeat(beat) => return Some(Event::Heartbeat(beat)),
+            Doorbell::CrashKind(kind) => self.announced = Some((kind, time::now())),
+            Doorbell::Request(_) => {
                 self.take_counters();
                 self.status.publish();
             }
-            None => {}
         }
+        None
     }
 
     fn mark(&mut self, mark: Mark) {
@@ -222,9 +212,9 @@ impl Host<'_> {
         timer::arm(Waiter::Monitor, None);
         timer::arm(Waiter::Gpos, None);
         let at_ns = time_scale().nanos(detected).0;
-        let detect_ns = time_scale()
-            .nanos(detected.saturating_since(self.gpos.cpu.exit_time()))
-            .0;
+        let since_exit = time_scale().nanos(detected.saturating_since(self.gpos.cpu.exit_time()));
+        // What does not happen has no exit that shows it.
+        let detect_ns = verdict.evidence.held().unwrap_or(since_exit).0;
         let since_announced_ns = self
             .announced
             .map(|(_, at)| time_scale().nanos(detected.saturating_since(at)).0);
@@ -277,6 +267,7 @@ impl Host<'_> {
             rip: self.gpos.cpu.rip().0,
             log_lines: words.lines,
             line,
+            evidence: watch::words(&verdict.evidence),
         });
         Report::Recovery {
             n,
@@ -287,6 +278,15 @@ impl Host<'_> {
             dump_pages: captured.saved_pages,
             partial: captured.lost_pages > 0,
         }
+    }
+
+    /// Transition 1 on the GPOS's own wish.
+    fn restarted(&mut self, verdict: Verdict) {
+        set_phase(Phase::Recovery);
+        timer::arm(Waiter::Monitor, None);
+        timer::arm(Waiter::Gpos, None);
+        self.record(verdict);
+        self.gpos.quiesce();
     }
 
     /// Transition 5.

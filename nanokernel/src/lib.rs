@@ -24,6 +24,7 @@ mod report;
 mod status;
 mod task_devices;
 mod task_log;
+mod watch;
 
 pub use boot::start;
 

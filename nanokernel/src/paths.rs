@@ -29,19 +29,34 @@ pub(crate) enum ExitKind {
     Joint,
 }
 
-const KINDS: [(ExitKind, &str); 12] = [
-    (ExitKind::Interrupt, "interrupt"),
-    (ExitKind::Window, "interrupt-window"),
-    (ExitKind::Cpuid, "cpuid"),
-    (ExitKind::Halt, "halt"),
-    (ExitKind::CacheFlush, "cache-flush"),
-    (ExitKind::Port, "port"),
-    (ExitKind::ReadMsr, "msr-read"),
-    (ExitKind::WriteMsr, "msr-write"),
-    (ExitKind::NestedFault, "nested-fault"),
-    (ExitKind::Exception, "exception"),
-    (ExitKind::Other, "other"),
-    (ExitKind::Joint, "interrupt-joint"),
+const KINDS: [ExitKind; 12] = [
+    ExitKind::Interrupt,
+    ExitKind::Window,
+    ExitKind::Cpuid,
+    ExitKind::Halt,
+    ExitKind::CacheFlush,
+    ExitKind::Port,
+    ExitKind::ReadMsr,
+    ExitKind::WriteMsr,
+    ExitKind::NestedFault,
+    ExitKind::Exception,
+    ExitKind::Other,
+    ExitKind::Joint,
+];
+/// Their published names.
+const NAMES: [&str; KINDS.len()] = [
+    "interrupt",
+    "interrupt-window",
+    "cpuid",
+    "halt",
+    "cache-flush",
+    "port",
+    "msr-read",
+    "msr-write",
+    "nested-fault",
+    "exception",
+    "other",
+    "interrupt-joint",
 ];
 
 impl ExitKind {
@@ -80,7 +95,7 @@ impl ExitKind {
 
 /// The name of the kind with this number in the trace.
 pub(crate) fn name_of(number: usize) -> Option<&'static str> {
-    KINDS.get(number).map(|(_, name)| *name)
+    NAMES.get(number).copied()
 }
 
 /// Counts and longest runs.
@@ -168,6 +183,20 @@ impl Paths {
         KINDS
             .iter()
             .zip(figures)
-            .map(|((kind, _), (count, longest))| (*kind, *count, *longest))
+            .map(|(kind, (count, longest))| (*kind, *count, *longest))
+    }
+
+    /// How often the guest went to sleep.
+    pub(crate) fn halts(&self) -> u64 {
+        let count = self.counts.get(ExitKind::Halt as usize);
+        count.copied().unwrap_or(0)
+    }
+
+    /// The exits that the guest makes itself: counts and names, in the same order.
+    pub(crate) fn own(&self) -> (&[u64], &'static [&'static str]) {
+        const OWN: core::ops::RangeInclusive<usize> =
+            ExitKind::Cpuid as usize..=ExitKind::Other as usize;
+        let counts = self.counts.get(OWN).unwrap_or_default();
+        (counts, NAMES.get(OWN).unwrap_or_default())
     }
 }

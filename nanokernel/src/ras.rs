@@ -10,7 +10,7 @@ use darma_abi::memory::GuestPhysRead;
 use darma_abi::units::{GuestPhys, HostPhys};
 use darma_machine::{crc32c, memory};
 use darma_policy::boot::span::Span;
-use darma_ras_model::detect::{Event, Verdict};
+use darma_ras_model::detect::Verdict;
 use darma_ras_model::dump::{DumpWriter, Geometry, Origin, Progress, RANGES_MAX};
 use darma_ras_model::fault_record::{
     FaultRecord, FaultStore, LOG_BYTES, Registers, SLOT_BYTES, Segment, Table,
@@ -99,9 +99,21 @@ impl Ras {
         record.boot = u64::from(boot);
         record.detected_at_ns = at_ns;
         record.detect_ns = detect_ns;
-        record.evidence = evidence(verdict.evidence);
+        record.evidence = verdict.evidence.number();
         (record.exit_code, record.exit_info_1, record.exit_info_2) = raw;
         record.registers = registers(&frozen, gpos.cpu.task_priority(), cpl);
+    }
+
+    /// Keeps a record, without log and dump, of what the GPOS lives on with. Returns its number.
+    pub(crate) fn note(
+        &mut self,
+        gpos: &mut Gpos,
+        verdict: Verdict,
+        boot: u32,
+        at_ns: u64,
+    ) -> Option<u64> {
+        self.open(gpos, verdict, boot, at_ns, 0, 0);
+        self.store.seal()
     }
 
     /// Reads the kernel's log into the open record, and returns its last words' description.
@@ -239,16 +251,6 @@ fn read_tail(memory: &GuestMemory, info: &VmcoreInfo<'_>, record: &mut FaultReco
     record.log_records = tail.records;
     record.log_lost = tail.lost;
     tail.records
-}
-
-fn evidence(event: Event) -> u64 {
-    match event {
-        Event::PvPanic(bits) => u64::from(bits),
-        Event::PartitionViolation { at } => at,
-        Event::InvalidState { exit_code } => exit_code,
-        Event::Watchdog { ticks_taken, .. } => ticks_taken,
-        Event::Shutdown | Event::Halt { .. } | Event::Reset(_) | Event::PowerOff => 0,
-    }
 }
 
 fn registers(frozen: &FrozenState, cr8: u8, cpl: u8) -> Registers {

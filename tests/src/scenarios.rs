@@ -10,6 +10,7 @@ mod determinism;
 mod disk;
 mod examples;
 mod float;
+mod hang;
 mod hostile;
 mod idle_guest;
 mod latency;
@@ -70,6 +71,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(budgets::scenarios());
     all.extend(latency::scenarios());
     all.extend(hostile::scenarios());
+    all.extend(hang::scenarios());
     all.extend(bad_input::scenarios());
     all.extend(idle_guest::scenarios());
     all.extend(float::scenarios());

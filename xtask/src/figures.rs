@@ -313,7 +313,7 @@ fn is_found_as(kind: CrashKind, cause: Cause) -> bool {
                 | Cause::SelfResetAcpi
                 | Cause::SelfResetPort92
         ),
-        CrashKind::CliSpin => cause == Cause::NoProgress,
+        CrashKind::CliSpin => cause == Cause::HardLockup,
     }
 }
 

@@ -11,6 +11,7 @@
 //! a cycle (docs/hardware-notes.md, 5). Whatever goes wrong in it ends in a triple fault, which the
 //! nanokernel reports: it has no handler for exceptions.
 
+mod acts;
 mod machine_code;
 
 use anyhow::{Context, Result, ensure};
@@ -19,6 +20,7 @@ use darma_abi::units::Nanos;
 
 use crate::cpio;
 use crate::ramdisk::Parts;
+pub use acts::Act;
 use machine_code::{Code, Label};
 
 /// One thing that the guest does.
@@ -48,6 +50,8 @@ pub enum Step {
     SpinForever,
     /// Spins for good, interrupts off.
     SpinDeafForever,
+    /// One of the acts of a guest that goes wrong.
+    Do(Act),
 }
 
 /// The longest [`Step::Sleep`]: what the 32 bits of the APIC timer's count hold.
@@ -145,6 +149,9 @@ fn code(steps: &[Step]) -> Result<Vec<u8>> {
     let places = Places {
         say: code.label(),
         timer: code.label(),
+        nmi: code.label(),
+        nmi_spin: code.label(),
+        zeros: code.label(),
         idt: code.label(),
         stack: code.label(),
     };
@@ -164,6 +171,7 @@ fn code(steps: &[Step]) -> Result<Vec<u8>> {
         code.here(label).put(text.as_bytes());
     }
     code.align(16).here(places.idt).put(&[0; IDT_BYTES]);
+    code.here(places.zeros).put(&[0; 256]);
     // Above the payload's end; the header asks for the room.
     code.align(16).here_and(places.stack, BEHIND - 64);
     code.finish()
@@ -172,23 +180,31 @@ fn code(steps: &[Step]) -> Result<Vec<u8>> {
 struct Places {
     say: Label,
     timer: Label,
+    nmi: Label,
+    nmi_spin: Label,
+    zeros: Label,
     idt: Label,
     stack: Label,
 }
 
-/// Sets up the one gate, the local APIC with its timer in one-shot mode, and silences the old
+/// `lea rcx, [idt]`, and in it the gate of `vector` to `handler`.
+fn gate(code: &mut Code, places: &Places, vector: u8, handler: Label) {
+    let gate = u32::from(vector) * 16;
+    code.put(&[0x48, 0x8d, 0x05]).relative(handler); // lea rax, [handler]
+    code.put(&[0x48, 0x8d, 0x0d]).relative(places.idt); // lea rcx, [idt]
+    code.put(&[0x66, 0x89, 0x81]).u32(gate); // mov [rcx + gate], ax
+    code.put(&[0x66, 0xc7, 0x81]).u32(gate + 2).put(&[0x10, 0]); // code selector of the boot protocol
+    code.put(&[0x66, 0xc7, 0x81]).u32(gate + 4).put(&[0, 0x8e]); // present, interrupt gate
+    code.put(&[0x48, 0xc1, 0xe8, 16]); // shr rax, 16
+    code.put(&[0x66, 0x89, 0x81]).u32(gate + 6); // mov [rcx + gate + 6], ax
+    code.put(&[0x48, 0xc1, 0xe8, 16]); // shr rax, 16
+    code.put(&[0x89, 0x81]).u32(gate + 8); // mov [rcx + gate + 8], eax
+}
+
+/// Sets up the timer's gate, the local APIC with its timer in one-shot mode, and silences the old
 /// interrupt controllers.
 fn interrupts(code: &mut Code, places: &Places) {
-    const GATE: u32 = TIMER_VECTOR as u32 * 16;
-    code.put(&[0x48, 0x8d, 0x05]).relative(places.timer); // lea rax, [timer]
-    code.put(&[0x48, 0x8d, 0x0d]).relative(places.idt); // lea rcx, [idt]
-    code.put(&[0x66, 0x89, 0x81]).u32(GATE); // mov [rcx + GATE], ax
-    code.put(&[0x66, 0xc7, 0x81]).u32(GATE + 2).put(&[0x10, 0]); // code selector of the boot protocol
-    code.put(&[0x66, 0xc7, 0x81]).u32(GATE + 4).put(&[0, 0x8e]); // present, interrupt gate
-    code.put(&[0x48, 0xc1, 0xe8, 16]); // shr rax, 16
-    code.put(&[0x66, 0x89, 0x81]).u32(GATE + 6); // mov [rcx + GATE + 6], ax
-    code.put(&[0x48, 0xc1, 0xe8, 16]); // shr rax, 16
-    code.put(&[0x89, 0x81]).u32(GATE + 8); // mov [rcx + GATE + 8], eax
+    gate(code, places, TIMER_VECTOR, places.timer);
     code.put(&[0x51, 0x48, 0x83, 0xec, 2]); // push rcx; sub rsp, 2
     #[allow(clippy::cast_possible_truncation, reason = "the table has 1040 bytes")]
     let limit = (IDT_BYTES - 1) as u16;
@@ -309,6 +325,7 @@ fn perform<'a>(
         Step::SpinDeafForever => {
             code.put(&[0xeb, 0xfe]); // jmp itself
         }
+        Step::Do(act) => acts::perform(code, *act, places)?,
     }
     Ok(())
 }
@@ -345,6 +362,8 @@ fn routines(code: &mut Code, places: &Places) {
     code.here(places.timer).put(&[0x49, 0xff, 0xc5]); // inc r13
     apic(code, 0xb0, 0);
     code.put(&[0x48, 0xcf]); // iretq
+    code.here(places.nmi).put(&[0x48, 0xcf]); // iretq
+    code.here(places.nmi_spin).put(&[0xeb, 0xfe]); // jmp itself
     // Sends ECX bytes from RSI; each waits for the transmitter's holding register.
     code.here(places.say).put(&[0xba]).u32(COM1 + 5); // mov edx, line status
     code.put(&[0xec, 0xa8, 0x20]); // in al, dx; test al, empty

@@ -110,6 +110,12 @@ pub fn passages() -> impl Iterator<Item = (RangeInclusive<u32>, Passage)> {
         })
 }
 
+/// Whether a register is SVM's own (VM_CR, IGNNE, SMM_CTL, VM_HSAVE_PA, SVM_KEY: APM2 15.30): a
+/// write to it is an attempt on the layer below, because no kernel writes it that sees no SVM.
+pub const fn is_virtualization(msr: u32) -> bool {
+    matches!(msr, 0xc001_0114..=0xc001_0118)
+}
+
 /// What the machine fixes about the registers, captured at boot.
 #[derive(Clone, Copy, Debug)]
 pub struct MsrFacts {

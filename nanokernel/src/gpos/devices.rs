@@ -4,7 +4,7 @@
 //! Decisions are `darma_policy::devices`'; here its acts are performed. An access that means
 //! nothing is answered as absent hardware, counted, and the guest goes on.
 
-use super::Gpos;
+use super::{Gpos, Stop};
 use darma_abi::units::{GuestPhys, HostPhys, Vector};
 use darma_machine::port::Width as PortWidth;
 use darma_machine::{memory, pci, port};
@@ -16,7 +16,7 @@ use darma_policy::devices::ranges::Span;
 use darma_policy::devices::virtual_pci::{VirtualEffect, VirtualPci};
 use darma_policy::interrupts::routes::Source;
 use darma_policy::mmio::Width;
-use darma_ras_model::detect::Event;
+use darma_ras_model::detect::{Event, Foreign};
 use darma_svm::exit::PortAccess;
 use darma_svm::nested_paging::{Kind, PoolExhausted};
 use heapless::Vec;
@@ -88,6 +88,7 @@ impl Gpos {
         }
         if self.is_closed(at) {
             self.counters.absent += 1;
+            self.foreign(Foreign::Port, u64::from(at));
             return u64::MAX;
         }
         // SAFETY: DEVICE-OWNER: the port is the GPOS's; it was intercepted for its writes only.
@@ -103,6 +104,7 @@ impl Gpos {
             self.apply_config(act);
         } else if self.is_closed(at) {
             self.counters.absent += 1;
+            self.foreign(Foreign::Port, u64::from(at));
         } else {
             // SAFETY: DEVICE-OWNER, as in `port_read`; the power policy let the value pass.
             unsafe { port::write(at, port_width(width), value) };
@@ -227,7 +229,7 @@ impl Gpos {
             VirtualEffect::Nothing => None,
             VirtualEffect::PanicEvent { bits } => Some(Event::PvPanic(bits)),
             VirtualEffect::Doorbell { offset, value } => {
-                self.doorbell = Some((offset, value));
+                self.notice = Some(Stop::Doorbell { offset, value });
                 None
             }
             VirtualEffect::RegistersMoved { from, to } => {

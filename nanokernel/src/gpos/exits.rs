@@ -53,7 +53,11 @@ impl Gpos {
             // The guest may have moved its CR8; what is emulated next works on the APIC's copy.
             self.apic.set_cr8(self.cpu.task_priority());
             let event = match exit {
-                Exit::NotEntered | Exit::Interrupt | Exit::Nmi | Exit::InterruptWindow => None,
+                Exit::NotEntered
+                | Exit::Interrupt
+                | Exit::Nmi
+                | Exit::InterruptWindow
+                | Exit::NmiReturn => None,
                 Exit::Cpuid => {
                     self.cpuid();
                     None
@@ -78,7 +82,7 @@ impl Gpos {
                     None
                 }
                 Exit::NestedFault(fault) => self.nested_fault(fault),
-                Exit::Shutdown => Some(Event::Shutdown),
+                Exit::Shutdown => Some(Event::Shutdown(self.ruin())),
                 Exit::Hypercall | Exit::NoSuchInstruction => {
                     self.cpu.inject_exception(UNDEFINED_INSTRUCTION, None);
                     None
@@ -97,8 +101,8 @@ impl Gpos {
             if let Some(event) = event {
                 return Stop::Event(event);
             }
-            if let Some((offset, value)) = self.doorbell.take() {
-                return Stop::Doorbell { offset, value };
+            if let Some(stop) = self.notice.take() {
+                return stop;
             }
         }
     }
@@ -128,7 +132,6 @@ impl Gpos {
     fn halt(&mut self) -> Result<(), Stop> {
         if !self.cpu.interrupts_enabled() {
             return Err(Stop::Event(Event::Halt {
-                interrupts_on: false,
                 nmi_pending: self.cpu.event_waiting(),
             }));
         }

@@ -11,6 +11,7 @@ use darma_policy::interrupts::Trigger;
 use darma_policy::interrupts::io_apic::{IoApicAct, PinProgram, PinSet};
 use darma_policy::interrupts::local_apic::ApicEffect;
 use darma_policy::interrupts::routes::Source;
+use darma_ras_model::detect::Foreign;
 use darma_rtos::timer::{self, Waiter};
 
 const HLT: u8 = 0xf4;
@@ -73,6 +74,7 @@ impl Gpos {
         if self.cpu.interruptible() {
             self.apic.accept(vector);
             self.counters.interrupts += 1;
+            self.counters.last_vector = Some(vector);
             self.cpu.inject_interrupt(vector);
         } else {
             self.cpu.request_interrupt_window(true);
@@ -125,10 +127,9 @@ impl Gpos {
         }
     }
 
-    /// Says the first few times that the GPOS asked for a pin that it cannot have: a task's, or one
-    /// with a delivery that would leave the GPOS.
+    /// Notes that the GPOS asked for a pin that it cannot have: a task's (whose device gives the GPOS
+    /// no interrupt), or one with a delivery that would leave the GPOS.
     pub(super) fn pin_refused(&mut self) {
-        const LOGGED: u32 = 8;
         self.counters.refused += 1;
         let open = |pin: &u8| {
             let masked = self
@@ -137,12 +138,8 @@ impl Gpos {
                 .is_some_and(|entry| entry & MASKED != 0);
             !masked && !self.io_apic.is_owned(*pin)
         };
-        if self.io_apic.refused() <= LOGGED
-            && let Some(pin) = (0..self.io_apic.pin_count()).find(open)
-        {
-            log::warn!(
-                "the GPOS opens pin {pin} of the I/O APIC, which is a task's: its device there gets no interrupt"
-            );
+        if let Some(pin) = (0..self.io_apic.pin_count()).find(open) {
+            self.foreign(Foreign::Interrupt, u64::from(pin));
         }
     }
 

@@ -5,7 +5,8 @@ use super::exits::low;
 use darma_machine::time;
 use darma_policy::cpuid::{self, CpuidLeaf};
 use darma_policy::mmio::Trapped;
-use darma_policy::msr::{ControlRegisters, MsrFacts, MsrRead, MsrWrite, Mtrrs};
+use darma_policy::msr::{ControlRegisters, MsrFacts, MsrRead, MsrWrite, Mtrrs, is_virtualization};
+use darma_ras_model::detect::Foreign;
 use x86_64::registers::model_specific::Msr;
 
 const GENERAL_PROTECTION: u8 = 13;
@@ -111,7 +112,13 @@ impl Gpos {
         };
         match written {
             Ok(()) => self.skip(Trapped::Wrmsr),
-            Err(_) => self.cpu.inject_exception(GENERAL_PROTECTION, Some(0)),
+            Err(_) => {
+                // Kernels try registers that may not exist, and handle the fault. Not these.
+                if is_virtualization(msr) {
+                    self.foreign(Foreign::Register, u64::from(msr));
+                }
+                self.cpu.inject_exception(GENERAL_PROTECTION, Some(0));
+            }
         }
     }
 

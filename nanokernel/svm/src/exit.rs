@@ -63,6 +63,8 @@ pub enum Exit {
     NoSuchInstruction,
     /// An intercepted exception vector.
     Exception(u8),
+    /// The first IRET after an NMI was injected: its handler returns.
+    NmiReturn,
     /// The processor refused the state it was given.
     InvalidState,
     /// Any other code: an intercept that is never set.

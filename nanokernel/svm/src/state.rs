@@ -2,7 +2,8 @@
 //! failure.
 
 use crate::vcpu::{
-    EFER_LMA, EFER_LME, EFER_SVME, GuestRegisters, INTERCEPT_VINTR, V_INTR_MASKING, VirtualCpu,
+    EFER_LMA, EFER_LME, EFER_SVME, GuestRegisters, INTERCEPT_IRET, INTERCEPT_VINTR, V_INTR_MASKING,
+    VirtualCpu,
 };
 use crate::vmcb::{Segment, State};
 use core::arch::asm;
@@ -132,7 +133,7 @@ impl VirtualCpu {
         control.exit_interrupt_info = 0;
         control.interrupt_shadow = 0;
         control.virtual_interrupt = V_INTR_MASKING;
-        control.intercepts_1 &= !INTERCEPT_VINTR;
+        control.intercepts_1 &= !(INTERCEPT_VINTR | INTERCEPT_IRET);
         self.shadow_at = None;
         self.offered = None;
         self.flush_next = true;

@@ -28,6 +28,7 @@ pub(crate) const INTERCEPT_VINTR: u32 = 1 << 4;
 const INTERCEPT_RDPMC: u32 = 1 << 15;
 const INTERCEPT_CPUID: u32 = 1 << 18;
 const INTERCEPT_RSM: u32 = 1 << 19;
+pub(crate) const INTERCEPT_IRET: u32 = 1 << 20;
 const INTERCEPT_INVD: u32 = 1 << 22;
 const INTERCEPT_HLT: u32 = 1 << 24;
 const INTERCEPT_INVLPGA: u32 = 1 << 26;
@@ -208,6 +209,10 @@ impl VirtualCpu {
             self.offered = None;
         }
         let exit = self.exit();
+        if exit == Exit::NmiReturn {
+            // The instruction itself has not run: without the intercept it does.
+            self.vmcb.control.intercepts_1 &= !INTERCEPT_IRET;
+        }
         let rip = self.vmcb.state.rip;
         let shadow = self.vmcb.control.interrupt_shadow & 1 != 0 || self.shadow_at == Some(rip);
         // A window means by definition that no shadow holds interrupts back any more.
@@ -226,6 +231,7 @@ impl VirtualCpu {
             0x64 => Exit::InterruptWindow,
             0x72 => Exit::Cpuid,
             0x76 | 0x89 => Exit::CacheFlush,
+            0x74 => Exit::NmiReturn,
             0x78 => Exit::Halt,
             0x7b => Exit::Port(port_access(control.exit_info_1, control.exit_info_2)),
             0x7c if control.exit_info_1 & 1 == 0 => Exit::ReadMsr,
@@ -301,9 +307,16 @@ impl VirtualCpu {
         self.offered = Some(vector);
     }
 
-    /// Injects an NMI at the next entry.
+    /// Injects an NMI at the next entry. Its handler's end is noticed by the next IRET, as the
+    /// processor does that keeps further NMIs back until then (APM2 8.2.3).
     pub fn inject_nmi(&mut self) {
         self.inject(EVENT_NMI | 2);
+        self.vmcb.control.intercepts_1 |= INTERCEPT_IRET;
+    }
+
+    /// An injected NMI's handler has not returned yet.
+    pub fn in_nmi(&self) -> bool {
+        self.vmcb.control.intercepts_1 & INTERCEPT_IRET != 0
     }
 
     /// Injects an exception at the next entry.

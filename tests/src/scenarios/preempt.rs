@@ -93,7 +93,7 @@ fn spin(lab: &Laboratory) -> Result<()> {
         matches!(
             report,
             Report::Fault {
-                cause: Cause::NoProgress,
+                cause: Cause::HardLockup,
                 announced: Some(CrashKind::CliSpin),
                 ..
             }

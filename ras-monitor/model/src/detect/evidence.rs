@@ -93,11 +93,13 @@ impl Evidence {
     pub fn number(&self) -> u64 {
         match *self {
             Self::PvPanic(bits) => u64::from(bits),
-            Self::PanicFlag(held) | Self::NotUp(held) | Self::NoBeat(held) => held.0,
-            Self::Deaf { held, .. }
-            | Self::Stuck { held, .. }
-            | Self::Frozen { held, .. }
-            | Self::Silent { held, .. } => held.0,
+            Self::PanicFlag(_)
+            | Self::NotUp(_)
+            | Self::NoBeat(_)
+            | Self::Deaf { .. }
+            | Self::Stuck { .. }
+            | Self::Frozen { .. }
+            | Self::Silent { .. } => self.held().map_or(0, |held| held.0),
             Self::Interrupts(rate, _) | Self::Exits(rate, _) => rate,
             Self::Dies(count) => u64::from(count),
             Self::Taint(number) | Self::Foreign(number, _) | Self::ExitCode(number) => number,
@@ -105,6 +107,20 @@ impl Evidence {
                 Last::Shutdown(ruin) => ruin.number(),
                 Last::Reset(_) | Last::Halt | Last::PowerOff => 0,
             },
+        }
+    }
+}
+
+impl Evidence {
+    /// How long the condition had held, where it is one that is timed.
+    pub const fn held(&self) -> Option<Nanos> {
+        match *self {
+            Self::PanicFlag(held) | Self::NotUp(held) | Self::NoBeat(held) => Some(held),
+            Self::Deaf { held, .. }
+            | Self::Stuck { held, .. }
+            | Self::Frozen { held, .. }
+            | Self::Silent { held, .. } => Some(held),
+            _ => None,
         }
     }
 }

@@ -1,0 +1,86 @@
+//! The monitor's looks at the running GPOS, and what becomes of what they and its acts show.
+//!
+//! A look is taken in the main loop when its timer has made the guest leave: about a microsecond of
+//! the guest's time, nothing of the tasks'. Verdicts are `darma_ras_model::detect`'s.
+
+use crate::host::Host;
+use crate::report;
+use core::fmt::Write;
+use darma_abi::report::{Event as Report, Line};
+use darma_abi::units::{Cycles, Nanos};
+use darma_machine::time;
+use darma_ras_model::detect::{Event, Evidence, Look, Verdict, Vitals};
+use darma_rtos::time_scale;
+use darma_rtos::timer::{self, Waiter};
+use heapless::String;
+
+const USER: u8 = 3;
+
+impl Host<'_> {
+    /// Judges an act of the GPOS, beside what its kernel says of itself at that moment.
+    pub(crate) fn judge(&mut self, event: Event) -> Option<Verdict> {
+        let vitals = self.vitals();
+        self.detector.observe(event, &vitals)
+    }
+
+    /// Takes a look and judges it.
+    pub(crate) fn look(&mut self) -> Option<Verdict> {
+        let gpos = &self.gpos;
+        let (_, _, cpl) = gpos.cpu.code_segment();
+        let (exits, kinds) = gpos.paths.own();
+        let look = Look {
+            at: Nanos(self.status.now_ns()),
+            rip: gpos.cpu.rip(),
+            in_user_mode: cpl == USER,
+            idle: gpos.idle,
+            interrupts_on: gpos.cpu.interrupts_enabled(),
+            in_nmi: gpos.cpu.in_nmi(),
+            waiting: gpos.apic.requested(),
+            accepted: gpos.counters.interrupts,
+            last_vector: gpos.counters.last_vector,
+            entries: gpos.counters.exits,
+            halts: gpos.paths.halts(),
+            exits,
+            kinds,
+            vitals: self.vitals(),
+        };
+        self.detector.look(&look)
+    }
+
+    /// Sets the time of the next look.
+    pub(crate) fn arm_look(&self) {
+        let distance = time_scale().cycles(self.detector.next_look());
+        let next = Cycles(time::now().0.saturating_add(distance.0));
+        timer::arm(Waiter::Monitor, Some(next));
+    }
+
+    /// Records what the GPOS lives on with, or what is no failure.
+    pub(crate) fn record(&mut self, verdict: Verdict) {
+        let at_ns = self.status.now_ns();
+        let boot = self.status.boots;
+        let evidence = words(&verdict.evidence);
+        let cause = verdict.cause;
+        log::info!("recorded: {cause}: {evidence}");
+        let _ = self.ras.note(&mut self.gpos, verdict, boot, at_ns);
+        report::emit(&Report::Incident {
+            boot,
+            cause,
+            at_ns,
+            count: verdict.count,
+            evidence,
+        });
+    }
+
+    /// The kernel's vital signs. No finder of their places is part of this image, so none is known.
+    fn vitals(&self) -> Vitals {
+        Vitals::default()
+    }
+}
+
+/// Evidence in words.
+pub(crate) fn words(evidence: &Evidence) -> Line {
+    let mut text: String<120> = String::new();
+    // The longest fits, by test; if it ever does not, its begin stands there.
+    let _ = write!(text, "{evidence}");
+    Line::new(&text)
+}
