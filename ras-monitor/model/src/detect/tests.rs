@@ -198,7 +198,7 @@ const fn signs(system_state: u32, panicking: bool) -> Vitals {
 const HALT: Event = Event::Halt { nmi_pending: false };
 
 #[test]
-fn every_way_to_die_has_its_cause_with_and_without_vital_signs() {
+fn every_way_to_die_has_its_cause() {
     let pages = Ruin::Pages {
         cr3: 1,
         unmapped: RIP,
@@ -250,6 +250,10 @@ fn an_orderly_end_is_no_failure() {
         let halted = Some((Cause::OrderedHalt, Severity::PowerOff));
         assert_eq!(judged(HALT, &signs(state, false)), halted);
     }
+}
+
+#[test]
+fn a_power_off_is_no_failure() {
     let off = Some((Cause::PowerOff, Severity::PowerOff));
     assert_eq!(judged(Event::PowerOff, &Vitals::default()), off);
 }
