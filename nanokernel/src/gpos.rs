@@ -115,6 +115,9 @@ pub(crate) struct Gpos {
     /// What an exit brought up for the main loop.
     notice: Option<Stop>,
     armed: Option<Cycles>,
+    /// What the fault injector is to do in this start.
+    #[cfg(feature = "inject")]
+    pub(crate) ordered: Option<crate::inject::Ordered>,
 }
 
 impl Gpos {
@@ -170,6 +173,8 @@ impl Gpos {
             io_apic_base: GuestPhys(machine.io_apic.0),
             notice: None,
             armed: None,
+            #[cfg(feature = "inject")]
+            ordered: None,
         };
         gpos.map(plan, &machine.closed, machine.reach)?;
         Ok(gpos)

@@ -89,6 +89,10 @@ impl Host<'_> {
             log::error!("cannot load the GPOS: {error}");
             self.hold("the image cannot be loaded");
         }
+        #[cfg(feature = "inject")]
+        {
+            self.gpos.ordered = crate::inject::Ordered::for_boot(&command_line, self.status.boots);
+        }
         self.detector.restarted();
         self.announced = None;
         self.status.state = GposState::Booting;

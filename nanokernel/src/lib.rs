@@ -16,6 +16,8 @@ mod fatal;
 mod gpos;
 mod heap;
 mod host;
+#[cfg(feature = "inject")]
+mod inject;
 mod logging;
 mod once;
 mod paths;

@@ -11,8 +11,9 @@
 //! 6. `quantity`, `table`, `account`, `figures`, `printout`: what a run reported, as functions of the
 //!    reports; `live_view`: the same while it happens.
 //! 7. `trial`: a scripted run of Linux under the nanokernel.
-//! 8. `programs`, `latency`, `latency_table`: the latency laboratory and its report on the terminal.
-//! 9. `checks`, `demo`, `bench`, `thread_metric`, `run`, `console`: what commands do beyond that.
+//! 8. `faults`: the fault campaign, on machines of its own.
+//! 9. `programs`, `latency`, `latency_table`: the latency laboratory and its report on the terminal.
+//! 10. `checks`, `demo`, `bench`, `thread_metric`, `run`, `console`: what commands do beyond that.
 
 pub mod account;
 pub mod bench;
@@ -22,6 +23,7 @@ pub mod cpio;
 pub mod debian;
 pub mod demo;
 pub mod fault_module;
+pub mod faults;
 pub mod figures;
 pub mod idle_guest;
 pub mod image;

@@ -1,5 +1,6 @@
 //! The command line. What the commands do stands in the library.
 
+mod faults_command;
 mod latency_command;
 
 use std::path::PathBuf;
@@ -77,6 +78,8 @@ enum Command {
     },
     /// Measure latencies side by side: stock Linux, PREEMPT_RT Linux, Darma, Linux under Darma
     Latency(latency_command::Latency),
+    /// Provoke faults of every class, many in a row; each has to be noticed, dumped and healed
+    Faults(faults_command::Faults),
     /// Join Linux's console of a demonstration that was started with --keep
     Attach,
     /// Run any bzImage under Darma with an interactive console
@@ -232,6 +235,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         }),
         Command::ThreadMetric { json } => thread_metric::run(json),
         Command::Latency(options) => latency_command::run(options),
+        Command::Faults(options) => faults_command::run(&options),
         Command::Attach => console::attach("demo"),
         Command::Run(options) => interactive(options),
         Command::Standalone(options) => alone(&options),

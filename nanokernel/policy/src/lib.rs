@@ -10,6 +10,7 @@ pub mod boot;
 pub mod cpuid;
 pub mod devices;
 pub mod fields;
+pub mod injection;
 pub mod interrupts;
 pub mod mmio;
 pub mod msr;

@@ -44,6 +44,8 @@ impl Gpos {
             if !settled {
                 self.offer_interrupt();
             }
+            #[cfg(feature = "inject")]
+            self.strike();
             self.paths.end(time::now());
             let exit = self.cpu.run();
             self.paths

@@ -201,6 +201,28 @@ impl VirtualCpu {
         self.vmcb.state.rflags = rflags | 2;
     }
 
+    /// Takes the interrupt descriptor table away: the next exception cannot be delivered. For tests.
+    pub fn lose_interrupt_table(&mut self) {
+        self.vmcb.state.idtr.limit = 0;
+    }
+
+    /// Flips a bit (0 to 63) of a register: 0 to 15 general ones, 16 RIP, 17 RFLAGS, 18 CR0, 19 CR3,
+    /// 20 CR4. For tests: the processor may refuse what comes of it.
+    pub fn flip(&mut self, register: u8, bit: u8) {
+        let mask = 1 << (bit % 64);
+        let state = &mut self.vmcb.state;
+        match register {
+            0..=15 => self.set_register(register, self.register(register) ^ mask),
+            16 => state.rip ^= mask,
+            17 => state.rflags ^= mask,
+            18 => state.cr0 ^= mask,
+            19 => state.cr3 ^= mask,
+            20 => state.cr4 ^= mask,
+            _ => {}
+        }
+        self.flush_next = true;
+    }
+
     /// CR0, CR3, CR4 and EFER: what a page walk and a decoder need to know.
     pub fn paging(&self) -> (u64, u64, u64, u64) {
         let state = &self.vmcb.state;
