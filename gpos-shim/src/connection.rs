@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use darma_abi::shared::{
-    CrashKind, DOORBELL_REQUEST, Doorbell, Mark, REGION_BYTES, Request, StatusSnapshot,
+    CrashKind, DOORBELL_HEARTBEAT, Doorbell, Heartbeat, Mark, REGION_BYTES, Request, StatusSnapshot,
 };
 
 use crate::error::Error;
@@ -26,7 +26,7 @@ impl Connection {
         let folder = function::find(Path::new(PCI_DEVICES))?;
         function::enable(&folder)?;
         Ok(Self {
-            doorbell: Bar::map(&folder, 0, DOORBELL_REQUEST + 4)?,
+            doorbell: Bar::map(&folder, 0, DOORBELL_HEARTBEAT + 4)?,
             region: Bar::map(&folder, 2, REGION_BYTES)?,
         })
     }
@@ -46,6 +46,12 @@ impl Connection {
     /// Makes a point of this GPOS's life known.
     pub fn mark(&self, mark: Mark) {
         self.ring(Doorbell::Mark(mark));
+    }
+
+    /// Says that user space lives, or that it stops saying so. After the first sign the nanokernel takes
+    /// its absence for a hang (`watch.heartbeat`).
+    pub fn heartbeat(&self, beat: Heartbeat) {
+        self.ring(Doorbell::Heartbeat(beat));
     }
 
     /// Says which crash comes next, and that it comes now.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
 
-use darma_abi::shared::{CrashKind, Mark};
+use darma_abi::shared::{CrashKind, Heartbeat, Mark};
 use darma_shim::load::{self, DiskUse, Plan, Worker};
 use darma_shim::status_view::View;
 use darma_shim::{Connection, Error, crash, exercise, fpu, hardware};
@@ -17,6 +17,9 @@ darma: see the nanokernel under this Linux, and put it to the test
 
   darma status [--json] [--watch]     state of nanokernel, Linux and real-time tasks
   darma mark [--if-present] NAME      make a point of this Linux's life known
+  darma heartbeat [--every S]         say every S seconds (default 5) that user space lives: once this has
+                                      begun, its silence is a failure of this Linux
+  darma heartbeat --end               stop that in an orderly way
   darma load [OPTIONS]                load this Linux
       --procs N       pairs of message-passing processes (default 10)
       --network N     pairs that pass messages over the loopback network (default 0)
@@ -70,6 +73,7 @@ fn run() -> Result<(), Error> {
             match word.as_str() {
                 "status" => status(words)?,
                 "mark" => mark(words)?,
+                "heartbeat" => heartbeat(words)?,
                 "load" => load(words)?,
                 "crash" => crash(words)?,
                 "exercise" => exercise(words)?,
@@ -112,6 +116,33 @@ fn status(mut words: lexopt::Parser) -> Result<(), Error> {
         }
         let _ = std::io::Write::flush(&mut std::io::stdout());
         sleep(Duration::from_secs(1));
+    }
+}
+
+/// Beats until it is killed. Whoever stops it on purpose says so with `--end`.
+fn heartbeat(mut words: lexopt::Parser) -> Result<(), Error> {
+    const LONGEST: u64 = 3600;
+    let (mut every, mut end) = (5, false);
+    while let Some(word) = words.next()? {
+        match word {
+            Long("every") => every = words.value()?.parse()?,
+            Long("end") => end = true,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if !(1..=LONGEST).contains(&every) {
+        return Err(Error::Usage(format!(
+            "--every {every}: take 1 to {LONGEST} seconds, at most half of watch.heartbeat"
+        )));
+    }
+    let connection = Connection::open()?;
+    if end {
+        connection.heartbeat(Heartbeat::End);
+        return Ok(());
+    }
+    loop {
+        connection.heartbeat(Heartbeat::Beat);
+        sleep(Duration::from_secs(every));
     }
 }
 

@@ -193,6 +193,20 @@ impl Session {
         }
     }
 
+    /// Holds the machine still for `time`, as a debugger or a busy host does; on the wall clock its time
+    /// goes on meanwhile.
+    ///
+    /// # Errors
+    /// The signals cannot be sent.
+    pub fn hold(&self, time: Duration) -> Result<()> {
+        let process = self.child.id().to_string();
+        let send =
+            |signal: &str| crate::process::run(Command::new("kill").args([signal, &process]));
+        send("-STOP")?;
+        std::thread::sleep(time);
+        send("-CONT")
+    }
+
     /// Wall time since the start.
     #[must_use]
     pub fn elapsed(&self) -> Duration {

@@ -45,6 +45,12 @@ const CRASHES: &[Crash] = &[
         detected_within_ns: None,
     },
     Crash {
+        kind: CrashKind::CliSpin,
+        causes: &[Cause::HardLockup],
+        // Twice the default limit.
+        detected_within_ns: Some(200_000_000),
+    },
+    Crash {
         kind: CrashKind::Reset,
         causes: RESETS,
         detected_within_ns: None,

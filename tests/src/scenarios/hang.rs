@@ -1,12 +1,16 @@
 //! What the GPOS does not do, or must not do, is noticed and named: below the tasks runs a guest of a few
 //! hundred bytes that goes wrong in one way each.
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
 use darma_abi::report::Event as Report;
 use darma_abi::shared::{Cause, Doorbell, Heartbeat, Mark};
 use darma_abi::units::Nanos;
 use xtask::idle_guest::{Act, Step};
 use xtask::image::{APPLICATION, Application};
+use xtask::qemu::Clock;
+use xtask::session::{Event, Session};
 
 use super::Scenario;
 use crate::idle_run::IdleRun;
@@ -160,6 +164,13 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             run: Box::new(live),
         },
         Scenario {
+            name: "watch-held".into(),
+            claim: "a machine that is held still for five seconds is not taken for hung".into(),
+            kernels: &[],
+            seconds: 20,
+            run: Box::new(held),
+        },
+        Scenario {
             name: "watch-foreign".into(),
             claim: "attempts on what is not the GPOS's are recorded a few times and do no harm"
                 .into(),
@@ -239,6 +250,48 @@ fn live(lab: &Laboratory) -> Result<()> {
         .find(|report| matches!(report, Report::Fault { .. } | Report::Incident { .. }));
     run.require(alarm.is_none(), format!("a false alarm: {alarm:?}"))?;
     run.require_no_miss()
+}
+
+/// Works with interrupts off and on while its machine is stopped twice, on the wall clock.
+fn held(lab: &Laboratory) -> Result<()> {
+    const LIMIT: Duration = Duration::from_secs(120);
+    let work = vec![
+        timer(MS),
+        Step::SpinDeaf(Nanos(20 * MS)),
+        Step::Spin(Nanos(5 * MS)),
+    ];
+    let steps = vec![
+        Step::Ring(Doorbell::Mark(Mark::UserspaceUp)),
+        Step::Say("guest: up\n".into()),
+        Step::Repeat(40, work.clone()),
+        Step::Say("guest: half\n".into()),
+        Step::Repeat(400, work),
+        Step::Say("guest: done\n".into()),
+        Step::PowerOff,
+    ];
+    let run = IdleRun::new("watch-held", Application::package(APPLICATION), steps);
+    let (mut machine, folder) = run.machine(lab)?;
+    machine.clock = Clock::Wall;
+    let mut session = Session::start(&machine, &folder)?;
+    let mut alarm = None;
+    for place in ["guest: up", "guest: half", "guest: done"] {
+        session.wait_for(place, LIMIT, |event| match event {
+            Event::Console(line) => (line == place).then_some(()),
+            Event::Report(report)
+                if report.get("fault").is_some() || report.get("incident").is_some() =>
+            {
+                alarm = Some(report.clone());
+                None
+            }
+            _ => None,
+        })?;
+        session.hold(Duration::from_secs(5))?;
+    }
+    session.wait_for("the end", LIMIT, |event| {
+        matches!(event, Event::Ended(_)).then_some(())
+    })?;
+    ensure!(alarm.is_none(), "a false alarm: {alarm:?}");
+    Ok(())
 }
 
 /// Reaches for memory and ports of others, more often than is recorded.

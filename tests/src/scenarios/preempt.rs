@@ -86,7 +86,9 @@ fn storms(lab: &Laboratory) -> Result<()> {
 }
 
 fn spin(lab: &Laboratory) -> Result<()> {
-    let mut experiment = crash::machine("preempt-cli-spin", CrashKind::CliSpin);
+    // Long enough for the tasks' figures to say something.
+    let mut experiment =
+        crash::machine("preempt-cli-spin", CrashKind::CliSpin).configure("watch.hard-lockup", "5s");
     experiment.limit = Duration::from_secs(900);
     let run = experiment.run(lab)?;
     let found = run.reports.iter().any(|report| {
