@@ -7,8 +7,9 @@
 use crate::device_view::{closed, devices, hidden};
 use crate::facts::{Acpi, Buses, FirmwareMemory};
 use crate::fatal::boot_error;
-use crate::gpos::{Gpos, Images, Loader, Machine, NESTED_TABLES, checksum, msr_facts};
+use crate::gpos::{Gpos, Images, Loader, Machine, NESTED_TABLES, msr_facts};
 use crate::host::Host;
+use crate::ladder::Ladder;
 use crate::once::Once;
 use crate::ras::Ras;
 use crate::status::Status;
@@ -20,18 +21,15 @@ use darma_machine::local_apic::LocalApic;
 use darma_machine::pvh::StartInfo;
 use darma_machine::{boot, console, descriptors, exceptions, float, memory, paging, time};
 use darma_policy::acpi::gpos_tables::HpetUse;
-use darma_policy::boot::bzimage::BzImage;
 use darma_policy::boot::config::{Config, TraceKeep};
 use darma_policy::boot::e820::{self, Entry};
-use darma_policy::boot::manifest::Checksums;
 use darma_policy::boot::memory_plan::{MemoryPlan, Owner, PlanInput};
-use darma_policy::boot::ramdisk::RamDisk;
+use darma_policy::boot::ramdisk::Role;
 use darma_policy::boot::span::Span;
 use darma_policy::devices::functions::{Functions, enumerate};
 use darma_policy::devices::message::Processor;
 use darma_policy::devices::ranges::Span as DeviceSpan;
 use darma_ras_model::detect::Detector;
-use darma_ras_model::recovery::History;
 use darma_rtos::SetUp;
 use darma_sched::{TIMER_VECTOR, TimeScale};
 use darma_svm::features;
@@ -80,7 +78,7 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
     let images = images(&info, reach);
     let config = CONFIG
         .take()
-        .insert(Config::parse(images.disk.config()).unwrap_or_else(|error| boot_error(&error)));
+        .insert(Config::parse(images.config()).unwrap_or_else(|error| boot_error(&error)));
     logging::set_level(config.log_level);
     if config.trace_keep == TraceKeep::Last {
         darma_rtos::trace::keep_last();
@@ -181,10 +179,12 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
     // SAFETY: BOOT-ONCE: interrupts are still off.
     unsafe { darma_rtos::start() };
     x86_64::instructions::interrupts::enable();
+    let (acpi_base, tables) = acpi_tables(&acpi, images, plan);
     let loader = Loader {
         images,
         plan,
-        acpi: acpi_tables(&acpi, images, plan),
+        acpi: tables,
+        acpi_base,
     };
     console::echo_to_com1(false);
     // SAFETY: SHARED-REGION: the base is the plan's.
@@ -197,7 +197,7 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
         config,
         reserved_bytes: reserved(plan),
         detector: Detector::new(config.watch),
-        history: History::new(),
+        ladder: Ladder::new(),
         announced: None,
     };
     HOST.take().insert(host).run()
@@ -216,19 +216,9 @@ fn images(info: &StartInfo, reach: u64) -> &'static Images {
     };
     // SAFETY: OWNED-RANGE: the loader placed the module; the memory plan reserves it for good.
     let image: &'static [u8] = unsafe { memory::view(module, length) };
-    let disk = RamDisk::parse(image).unwrap_or_else(|error| boot_error(&error));
-    let kernel = BzImage::parse(disk.kernel()).unwrap_or_else(|error| boot_error(&error));
-    let sums = match disk.checksums() {
-        Some(manifest) => Checksums::parse(manifest).unwrap_or_else(|error| boot_error(&error)),
-        None => {
-            log::warn!("the image has no checksums: damage before this start cannot be seen");
-            Checksums::reference(&disk, checksum)
-        }
-    };
-    if let Err(error) = sums.verify(&disk, checksum) {
-        boot_error(&error);
-    }
-    IMAGES.take().insert(Images { disk, kernel, sums })
+    IMAGES
+        .take()
+        .insert(Images::read(image).unwrap_or_else(|error| boot_error(&error)))
 }
 
 /// Divides the memory.
@@ -283,22 +273,23 @@ fn calibrate(acpi: &Acpi, apic: &LocalApic) -> (TimeScale, u64, u64) {
 }
 
 /// Builds the GPOS's ACPI tables for the place that every load gives them.
-fn acpi_tables(acpi: &Acpi, images: &Images, plan: &MemoryPlan) -> &'static [u8] {
+fn acpi_tables(acpi: &Acpi, images: &Images, plan: &MemoryPlan) -> (u64, &'static [u8]) {
     let unbuilt = Loader {
         images,
         plan,
         acpi: &[],
+        acpi_base: 0,
     };
-    // A start's count is appended to the command line; whole pages decide the places.
-    match unbuilt.places(images.disk.command_line(), acpi.size()) {
-        Ok(places) => acpi.build(places.acpi.base()),
+    // What is appended to the command line moves nothing: whole pages decide the places.
+    match unbuilt.places(Role::First, images.command_line(), acpi.size()) {
+        Ok(places) => (places.acpi.base(), acpi.build(places.acpi.base())),
         Err(error) => boot_error(&error),
     }
 }
 
 /// What the machinery costs the GPOS, besides the RAM-disk image and the dump store.
 fn reserved(plan: &MemoryPlan) -> u64 {
-    let ours = |owner| matches!(owner, Owner::Nanokernel | Owner::Shared);
+    let ours = |owner| matches!(owner, Owner::Nanokernel | Owner::Shared | Owner::Ramoops);
     plan.regions()
         .iter()
         .filter(|region| ours(region.owner))

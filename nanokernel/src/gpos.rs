@@ -10,12 +10,14 @@ mod interrupts;
 mod load;
 mod memory;
 mod processor;
+mod records;
 mod ruin;
 
 pub(crate) use devices::Devices;
-pub(crate) use load::{COMMAND_LINE, Images, Loader, checksum};
+pub(crate) use load::{Images, Loader};
 pub(crate) use memory::{GuestMemory, RamPage};
 pub(crate) use processor::msr_facts;
+pub(crate) use records::RecordGlances;
 
 use crate::paths::Paths;
 use darma_abi::units::{Cycles, GuestPhys, HostPhys, Vector};

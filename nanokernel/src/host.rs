@@ -10,24 +10,26 @@
 //!   Booting, Up ── 5 power-off ──► Off        Capturing ── 7 too many ──► Held
 //! ```
 //! First boot and recovery are the same transition 1. An orderly restart is transition 1 as well: no
-//! failure, nothing to capture.
+//! failure, nothing to capture. What follows is the recovery ladder's ([`crate::ladder`]): transition
+//! 6 may wait, and may load the rescue system; Off and Held end when somebody asks for another start.
 
 use crate::gpos::{Gpos, Loader, Stop};
+use crate::ladder::Ladder;
 use crate::ras::Ras;
-use crate::status::{Detail, Status};
-use crate::{fatal, report, watch};
+use crate::status::Status;
+use crate::{report, watch};
 use core::fmt::Write;
 use darma_abi::report::{Event as Report, Line};
 use darma_abi::shared::{CrashKind, Doorbell, FaultEntry, GposState, Mark, Phase, Text};
-use darma_abi::units::{Cycles, GuestVirt, Nanos};
+use darma_abi::units::{Cycles, GuestVirt};
 use darma_machine::{paging, time};
-use darma_policy::boot::config::{Config, OnPoweroff, TraceKeep};
+use darma_policy::boot::config::Config;
+use darma_policy::boot::ramdisk::Role;
 use darma_ras_model::detect::{Detector, Event, Severity, Verdict};
-use darma_ras_model::recovery::{History, NextStep, Policy};
 use darma_rtos::timer::{self, Waiter};
 use darma_rtos::trace::{self, Kind};
 use darma_rtos::{set_phase, time_scale};
-use heapless::{String, Vec};
+use heapless::String;
 
 /// The host of one GPOS.
 pub(crate) struct Host<'a> {
@@ -38,7 +40,7 @@ pub(crate) struct Host<'a> {
     pub(crate) config: &'a Config,
     pub(crate) reserved_bytes: u64,
     pub(crate) detector: Detector,
-    pub(crate) history: History,
+    pub(crate) ladder: Ladder,
     pub(crate) announced: Option<(CrashKind, Cycles)>,
 }
 
@@ -53,45 +55,47 @@ impl Host<'_> {
         set_phase(Phase::Recovery);
         let mut recovered = None;
         loop {
-            self.start(recovered.take());
-            let verdict = self.run_gpos();
+            if !self.start(recovered.take()) {
+                self.after_bad_image();
+                continue;
+            }
+            let Some(verdict) = self.run_gpos() else {
+                self.ended("exit");
+                continue;
+            };
             match verdict.severity {
                 Severity::PowerOff => self.ended(verdict.cause.name()),
                 Severity::Restart => {
                     self.restarted(verdict);
-                    continue;
+                    self.after_restart(verdict.cause);
                 }
-                Severity::Fatal | Severity::Recorded => {}
-            }
-            recovered = Some(self.capture(verdict));
-            match self.history.next_step(&self.recovery_policy()) {
-                NextStep::Reload { wait } => self.wait(wait),
-                NextStep::HeldDown => self.hold("recovery limit reached"),
+                Severity::Fatal | Severity::Recorded => {
+                    recovered = Some(self.capture(verdict));
+                    self.after_failure(verdict.cause);
+                }
             }
         }
     }
 
-    fn recovery_policy(&self) -> Policy {
-        Policy {
-            failed_boots_max: self.config.recovery_limit.unwrap_or(u32::MAX),
-            ..Policy::default()
-        }
-    }
-
-    /// Transition 1: verifies and places the images and enters the kernel.
-    fn start(&mut self, recovered: Option<Report>) {
+    /// Transition 1: verifies and places the images and enters the kernel. False if the image cannot
+    /// be loaded.
+    fn start(&mut self, recovered: Option<Report>) -> bool {
         let begin = time::now();
         self.enter_state(GposState::Reloading);
         self.status.boots += 1;
-        let command_line = self.command_line();
+        let told = self.told();
         trace::record(begin, Kind::LoadStep, 0);
-        if let Err(error) = self.loader.load(&mut self.gpos, &command_line) {
+        let role = self.ladder.role();
+        if let Err(error) = self.loader.load(&mut self.gpos, role, &told) {
             log::error!("cannot load the GPOS: {error}");
-            self.hold("the image cannot be loaded");
+            return false;
         }
         #[cfg(feature = "inject")]
         {
-            self.gpos.ordered = crate::inject::Ordered::for_boot(&command_line, self.status.boots);
+            self.gpos.ordered = crate::inject::Ordered::for_boot(
+                self.loader.images.command_line(),
+                self.status.boots,
+            );
         }
         self.detector.restarted();
         self.announced = None;
@@ -114,23 +118,14 @@ impl Host<'_> {
             n: self.status.boots,
             at_ns,
             entry_ns,
+            image: self.ladder.image(),
         });
         self.arm_look();
+        true
     }
 
-    /// The image's command line and the count of this start, which scripts in user space use.
-    fn command_line(&self) -> Vec<u8, { crate::gpos::COMMAND_LINE }> {
-        let mut line = Vec::new();
-        let mut count: String<24> = String::new();
-        let _ = write!(count, " darma.boot={}", self.status.boots);
-        // The image's own line was checked against the kernel's limit when the machine started.
-        let _ = line.extend_from_slice(self.loader.images.disk.command_line());
-        let _ = line.extend_from_slice(count.as_bytes());
-        line
-    }
-
-    /// Runs the GPOS until a verdict ends it.
-    fn run_gpos(&mut self) -> Verdict {
+    /// Runs the GPOS until a verdict ends it, or, without one, the application does.
+    fn run_gpos(&mut self) -> Option<Verdict> {
         loop {
             let verdict = match self.gpos.run() {
                 Stop::Event(event) => self.judge(event),
@@ -141,7 +136,7 @@ impl Host<'_> {
                     self.status.report_faults();
                     None
                 }
-                Stop::Exit => self.ended("exit"),
+                Stop::Exit => return None,
                 Stop::MonitorTimer => {
                     let verdict = self.look();
                     self.arm_look();
@@ -153,7 +148,7 @@ impl Host<'_> {
             };
             match verdict.severity {
                 Severity::Recorded => self.record(verdict),
-                Severity::Fatal | Severity::PowerOff | Severity::Restart => return verdict,
+                Severity::Fatal | Severity::PowerOff | Severity::Restart => return Some(verdict),
             }
         }
     }
@@ -179,8 +174,11 @@ impl Host<'_> {
         let at_ns = self.status.now_ns();
         match mark {
             Mark::UserspaceUp => {
-                self.history.reached_user_space();
-                self.enter_state(GposState::Up);
+                self.ladder.history.reached_user_space();
+                self.enter_state(match self.ladder.role() {
+                    Role::First => GposState::Up,
+                    Role::Rescue => GposState::Rescue,
+                });
                 set_phase(Phase::Idle);
             }
             Mark::IdleBegin | Mark::PhaseEnd => set_phase(Phase::Idle),
@@ -201,7 +199,7 @@ impl Host<'_> {
         self.status.report_exits(&self.gpos.paths);
     }
 
-    fn report_figures(&mut self) {
+    pub(crate) fn report_figures(&mut self) {
         self.take_counters();
         self.status.report_faults();
         self.status.report_paths(&self.gpos.paths);
@@ -246,6 +244,7 @@ impl Host<'_> {
         };
         trace::record(time::now(), Kind::CaptureStep, 2);
         let captured = self.ras.save_memory(&self.gpos.memory, &words, cr3, at_ns);
+        self.leave_log(verdict.cause, at_ns);
         let capture_ns = self.nanos_since(detected);
 
         let n = u32::try_from(captured.sequence).unwrap_or(u32::MAX);
@@ -294,39 +293,9 @@ impl Host<'_> {
     }
 
     /// Transition 5.
-    fn ended(&mut self, why: &str) -> ! {
+    fn ended(&mut self, why: &str) {
         self.gpos.quiesce();
-        self.hold_as(GposState::Off, why)
-    }
-
-    /// Transition 7: the GPOS stays down, the tasks run on.
-    fn hold(&mut self, why: &str) -> ! {
-        log::warn!("the GPOS is held down: {why}");
-        self.hold_as(GposState::Held, why)
-    }
-
-    fn hold_as(&mut self, state: GposState, why: &str) -> ! {
-        // First: the tasks run on, and each of their runs pushes older events out.
-        if self.config.trace_keep == TraceKeep::Last {
-            self.status.report_last_events();
-        }
-        timer::arm(Waiter::Monitor, None);
-        timer::arm(Waiter::Gpos, None);
-        self.enter_state(state);
-        self.report_figures();
-        self.status.report_exits(&self.gpos.paths);
-        self.status.report_end(why);
-        if self.config.on_poweroff == OnPoweroff::LeaveEmulator {
-            fatal::leave();
-        }
-        // The tasks run on. That shows in the log, at doubling distances so that it stays short.
-        let mut wait = Nanos(1_000_000_000);
-        loop {
-            self.wait(wait);
-            wait = Nanos(wait.0.saturating_mul(2));
-            self.status.report_faults();
-            self.status.report_tasks(Detail::Percentiles);
-        }
+        self.stay_down(GposState::Off, why);
     }
 
     fn take_counters(&mut self) {
@@ -335,17 +304,9 @@ impl Host<'_> {
         self.status.violations = (counters.violations, counters.last_violation);
     }
 
-    fn enter_state(&mut self, state: GposState) {
+    pub(crate) fn enter_state(&mut self, state: GposState) {
         self.status.state = state;
         self.status.publish();
-    }
-
-    fn wait(&self, wait: Nanos) {
-        let end = Cycles(time::now().0.saturating_add(time_scale().cycles(wait).0));
-        while time::now() < end {
-            // The tasks' timer wakes the processor often enough for a wait of seconds.
-            x86_64::instructions::hlt();
-        }
     }
 
     fn nanos_since(&self, begin: Cycles) -> u64 {

@@ -10,6 +10,7 @@
 mod boot;
 mod device_interrupts;
 mod device_view;
+mod down;
 mod explain;
 mod facts;
 mod fatal;
@@ -18,6 +19,7 @@ mod heap;
 mod host;
 #[cfg(feature = "inject")]
 mod inject;
+mod ladder;
 mod logging;
 mod once;
 mod paths;

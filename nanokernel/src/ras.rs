@@ -6,7 +6,9 @@
 
 use crate::gpos::{Gpos, GuestMemory};
 use crate::once::Once;
+use darma_abi::codes::Cause;
 use darma_abi::memory::GuestPhysRead;
+use darma_abi::report::Line;
 use darma_abi::units::{GuestPhys, HostPhys};
 use darma_machine::{crc32c, memory};
 use darma_policy::boot::span::Span;
@@ -160,6 +162,29 @@ impl Ras {
     #[inline(never)] // stays in the RAS monitor's section of code
     pub(crate) fn panic_reason(&mut self) -> Option<&[u8]> {
         panic_message(self.store.opened()?.log_text())
+    }
+
+    /// The log of the last failure that was recorded whole and has one. What was only noted has none.
+    pub(crate) fn last_log(&self) -> Option<&[u8]> {
+        let end = self.store.next_sequence();
+        let kept = end.saturating_sub(RECORDS as u64)..end;
+        kept.rev()
+            .filter_map(|sequence| Some(self.store.get(sequence)?.log_text()))
+            .find(|log| !log.is_empty())
+    }
+
+    /// Calls `each` for every failure that is still recorded, oldest first: number, start, cause,
+    /// when, and the reason that a panic gave.
+    pub(crate) fn each_failure(&self, mut each: impl FnMut(u64, u64, &str, u64, &Line)) {
+        let end = self.store.next_sequence();
+        for sequence in end.saturating_sub(RECORDS as u64)..end {
+            let Some(record) = self.store.get(sequence) else {
+                continue;
+            };
+            let cause = Cause::from_code(record.cause).map_or("unknown", Cause::name);
+            let line = Line::from_bytes(panic_message(record.log_text()).unwrap_or_default());
+            each(sequence, record.boot, cause, record.detected_at_ns, &line);
+        }
     }
 
     /// Saves the GPOS's memory to the dump store and seals the record.

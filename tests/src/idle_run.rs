@@ -8,7 +8,8 @@ use anyhow::Result;
 use xtask::idle_guest::{self, Step};
 use xtask::image::Application;
 use xtask::qemu::Machine;
-use xtask::{ramdisk, session};
+use xtask::ramdisk::{self, Rescue};
+use xtask::session;
 
 use crate::laboratory::Laboratory;
 use crate::transcript::Transcript;
@@ -27,6 +28,8 @@ pub struct IdleRun {
     pub application: Application,
     /// What the guest does.
     pub steps: Vec<Step>,
+    /// What the guest of the rescue system does, if there is one.
+    pub rescue: Option<Vec<Step>>,
     /// `darma.conf`, besides ending the emulator when the guest powers off.
     pub configuration: Vec<(&'static str, String)>,
     /// More arguments for QEMU.
@@ -43,6 +46,7 @@ impl IdleRun {
             name: name.into(),
             application,
             steps,
+            rescue: None,
             configuration: vec![("exit.on-poweroff", "yes".into())],
             extra: Vec::new(),
             words: Vec::new(),
@@ -67,6 +71,14 @@ impl IdleRun {
         let mut parts = idle_guest::parts(&self.steps)?;
         for (key, value) in &self.configuration {
             parts = parts.with(key, value);
+        }
+        if let Some(steps) = &self.rescue {
+            let rescue = idle_guest::parts(steps)?;
+            parts = parts.with_rescue(Rescue {
+                command_line: "idle-rescue".into(),
+                kernel: rescue.kernel,
+                initrd: rescue.initrd,
+            });
         }
         let module = folder.join("ramdisk.img");
         std::fs::write(&module, ramdisk::build(&parts)?)?;

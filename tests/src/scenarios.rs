@@ -13,6 +13,7 @@ mod float;
 mod hang;
 mod hostile;
 mod idle_guest;
+mod ladder;
 mod latency;
 mod partition;
 mod power_off;
@@ -69,6 +70,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(power_off::scenarios());
     all.extend(determinism::scenarios());
     all.extend(budgets::scenarios());
+    all.extend(ladder::scenarios());
     all.extend(latency::scenarios());
     all.extend(hostile::scenarios());
     all.extend(hang::scenarios());

@@ -87,6 +87,7 @@ pub fn parts(steps: &[Step]) -> Result<Parts> {
         command_line: "idle-guest".into(),
         kernel: bzimage(steps)?,
         initrd: cpio::Writer::new().finish()?,
+        rescue: None,
     })
 }
 

@@ -14,7 +14,7 @@ use crate::kernels::Kernel;
 use crate::modules::{self, Module};
 use crate::{cpio, debian, paths, process, terminal};
 
-/// Drivers for what the emulated machine gives to Linux. A kernel that lacks one goes without:
+/// Drivers for what the emulated machine gives to Linux, and `ramoops`, which `darma.modules=` loads. A kernel that lacks one goes without:
 /// the cloud kernel, for one, drives no SD cards.
 pub const DRIVERS: &[&str] = &[
     "virtio_pci",
@@ -25,6 +25,7 @@ pub const DRIVERS: &[&str] = &[
     "sdhci_pci",
     "pvpanic_pci",
     "nvme",
+    "ramoops",
 ];
 
 /// How the archive is packed.

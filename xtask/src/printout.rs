@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use darma_abi::codes::{Cause, CrashKind, Mark};
+use darma_abi::codes::{Cause, CrashKind, ImageRole, Mark};
 use darma_abi::report::Event;
 
 use crate::account::Account;
@@ -39,11 +39,17 @@ pub fn timeline(account: &Account) -> String {
     let mut table = Table::new(&[">at, s", "start", "what"]);
     for event in account.events() {
         let (at_ns, boot, what) = match event {
-            Event::Boot { n, at_ns, entry_ns } => (
+            Event::Boot {
+                n,
+                at_ns,
+                entry_ns,
+                image,
+            } => (
                 at_ns,
                 *n,
                 format!(
-                    "Linux entered; image verified and loaded in {}",
+                    "Linux entered; {} verified and loaded in {}",
+                    image_text(*image),
                     duration(*entry_ns)
                 ),
             ),
@@ -82,6 +88,15 @@ pub fn timeline(account: &Account) -> String {
         table.row([seconds(*at_ns).into(), boot.into(), Cell::new(what, tone)]);
     }
     section("Timeline", &table)
+}
+
+/// What a start was loaded from.
+const fn image_text(image: ImageRole) -> &'static str {
+    match image {
+        ImageRole::First => "image",
+        ImageRole::Rescue => "rescue system",
+        ImageRole::Trial => "staged image",
+    }
 }
 
 const fn mark_text(mark: Mark) -> &'static str {

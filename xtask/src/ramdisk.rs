@@ -2,8 +2,9 @@
 //! module, because QEMU's PVH path passes exactly one.
 //!
 //! A `newc` archive that ordinary tools list: `darma.conf` (`key = value` lines), `cmdline` (one
-//! line), `kernel` (the bzImage as shipped), `initrd`, and last `checksums`, a line
-//! `<8 hex digits>  <name>` per file with its CRC-32C, verified at each reload.
+//! line), `kernel` (the bzImage as shipped), `initrd`, the same three below `rescue/` if there is a
+//! rescue system, and last `checksums`, a line `<8 hex digits>  <name>` per file with its CRC-32C,
+//! verified at each reload.
 //!
 //! What is written here is read back with the nanokernel's own parsers (`darma_policy::boot`), so that
 //! whatever it would refuse is refused before the machine is started, in the same words.
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use darma_policy::boot::bzimage::BzImage;
+use darma_policy::boot::command_line::APPENDED;
 use darma_policy::boot::config::Config;
 use darma_policy::boot::ramdisk::RamDisk;
 
@@ -29,6 +31,19 @@ pub struct Parts {
     /// The bzImage.
     pub kernel: Vec<u8>,
     /// The initial RAM file system.
+    pub initrd: Vec<u8>,
+    /// The rescue system, for when the first does not come up.
+    pub rescue: Option<Rescue>,
+}
+
+/// A rescue system.
+#[derive(Clone, Debug, Default)]
+pub struct Rescue {
+    /// Its command line.
+    pub command_line: String,
+    /// Its bzImage.
+    pub kernel: Vec<u8>,
+    /// Its initial RAM file system.
     pub initrd: Vec<u8>,
 }
 
@@ -49,7 +64,15 @@ impl Parts {
                 // The nanokernel wants one; an archive of nothing is what the kernel takes for none.
                 None => cpio::Writer::new().finish()?,
             },
+            rescue: None,
         })
+    }
+
+    /// Adds a rescue system.
+    #[must_use]
+    pub fn with_rescue(mut self, rescue: Rescue) -> Self {
+        self.rescue = Some(rescue);
+        self
     }
 
     /// Adds one setting.
@@ -65,19 +88,14 @@ impl Parts {
 /// # Errors
 /// A part that the nanokernel would refuse: named here, with the remedy.
 pub fn build(parts: &Parts) -> Result<Vec<u8>> {
-    let header = BzImage::parse(&parts.kernel)?;
-    let line = &parts.command_line;
-    ensure!(
-        !line.contains(['\n', '\0']),
-        "the kernel's command line must be one line without NUL"
-    );
-    // The nanokernel appends `darma.boot=N` at each start and needs the room.
-    let limit = usize::try_from(header.command_line_limit)?.saturating_sub(APPENDED);
-    ensure!(
-        line.len() <= limit,
-        "the kernel's command line has {} bytes, and this kernel takes {limit} here: shorten --append",
-        line.len()
-    );
+    let line = checked_line(&parts.kernel, &parts.command_line)?;
+    let rescue = match &parts.rescue {
+        Some(rescue) => {
+            let line = checked_line(&rescue.kernel, &rescue.command_line).context("rescue")?;
+            Some((rescue, line))
+        }
+        None => None,
+    };
     let mut configuration = String::new();
     for (key, value) in &parts.configuration {
         ensure!(
@@ -87,13 +105,19 @@ pub fn build(parts: &Parts) -> Result<Vec<u8>> {
         writeln!(configuration, "{key} = {value}")?;
     }
     Config::parse(configuration.as_bytes()).map_err(|error| anyhow!("{error}"))?;
-    let line = format!("{line}\n");
-    let files: [(&str, &[u8]); 4] = [
+    let mut files: Vec<(&str, &[u8])> = vec![
         ("darma.conf", configuration.as_bytes()),
         ("cmdline", line.as_bytes()),
         ("kernel", &parts.kernel),
         ("initrd", &parts.initrd),
     ];
+    if let Some((rescue, line)) = &rescue {
+        files.extend([
+            ("rescue/cmdline", line.as_bytes()),
+            ("rescue/kernel", &rescue.kernel),
+            ("rescue/initrd", &rescue.initrd),
+        ]);
+    }
     let mut writer = cpio::Writer::new();
     let mut checksums = String::new();
     for (name, data) in files {
@@ -106,8 +130,22 @@ pub fn build(parts: &Parts) -> Result<Vec<u8>> {
     Ok(image)
 }
 
-/// Room kept in the command line for what the nanokernel appends, in bytes.
-const APPENDED: usize = 64;
+/// A command line as the image holds it, if it is one that `kernel` takes with what is appended.
+fn checked_line(kernel: &[u8], line: &str) -> Result<String> {
+    let header = BzImage::parse(kernel)?;
+    ensure!(
+        !line.contains(['\n', '\0']),
+        "the kernel's command line must be one line without NUL"
+    );
+    // The nanokernel tells the kernel more at each start, and needs the room.
+    let limit = usize::try_from(header.command_line_limit)?.saturating_sub(APPENDED);
+    ensure!(
+        line.len() <= limit,
+        "the kernel's command line has {} bytes, and this kernel takes {limit} here: shorten --append",
+        line.len()
+    );
+    Ok(format!("{line}\n"))
+}
 
 /// Builds the image and stores it in the cache as `<name>.img`.
 ///
@@ -123,7 +161,7 @@ pub fn store(parts: &Parts, name: &str) -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Parts, build};
+    use super::{Parts, Rescue, build};
     use crate::cpio;
 
     /// The smallest kernel that passes: one set-up sector and one of code.
@@ -153,6 +191,7 @@ mod tests {
             command_line: command_line.into(),
             kernel: kernel(0x20f),
             initrd: b"initrd".to_vec(),
+            rescue: None,
         }
     }
 
@@ -169,6 +208,26 @@ mod tests {
         assert_eq!(files[1].1, b"console=ttyS0\n");
         let checksums = String::from_utf8_lossy(files[4].1);
         assert!(checksums.contains(&format!("{:08x}  initrd\n", crc32c::crc32c(b"initrd"))));
+    }
+
+    #[test]
+    fn a_rescue_system_is_checked_like_the_first_and_summed_with_it() {
+        let rescue = Rescue {
+            command_line: "single".into(),
+            kernel: kernel(0x20f),
+            initrd: b"rescue initrd".to_vec(),
+        };
+        let image = build(&parts("a").with_rescue(rescue.clone())).expect("sound parts");
+        let files = cpio::list(&image).expect("own output");
+        let (_, sums) = files.last().expect("the sums");
+        let sum = format!("{:08x}  rescue/initrd\n", crc32c::crc32c(b"rescue initrd"));
+        assert!(String::from_utf8_lossy(sums).contains(&sum));
+        let old = Rescue {
+            kernel: kernel(0x20a),
+            ..rescue
+        };
+        let error = build(&parts("a").with_rescue(old)).expect_err("too old");
+        assert!(format!("{error:#}").contains("2.10"), "{error:#}");
     }
 
     #[test]

@@ -200,6 +200,51 @@ vocabulary! {
         Held = 6, "held";
         /// It powered itself off.
         Off = 7, "off";
+        /// User space of the rescue system has reported.
+        Rescue = 8, "rescue";
+    }
+}
+
+vocabulary! {
+    /// What a start of the GPOS was loaded from.
+    ImageRole {
+        /// The image in use.
+        First = 1, "first";
+        /// The rescue system of the image.
+        Rescue = 2, "rescue";
+        /// A staged image that has not reached user space yet.
+        Trial = 3, "trial";
+    }
+}
+
+/// Reports of before there were several: then there was one image.
+#[allow(
+    clippy::derivable_impls,
+    reason = "the vocabularies' macro derives no default"
+)]
+impl Default for ImageRole {
+    fn default() -> Self {
+        Self::First
+    }
+}
+
+vocabulary! {
+    /// What the recovery ladder does about a GPOS that has ended.
+    LadderStep {
+        /// The same image is loaded again.
+        Reload = 1, "reload";
+        /// A staged image is loaded for the first time.
+        Trial = 2, "trial";
+        /// A staged image did not come up: the one before it is loaded.
+        FallBack = 3, "fall-back";
+        /// The image in use did not come up: the rescue system is loaded.
+        Rescue = 4, "rescue";
+        /// Nothing came up, or nothing is asked for: the GPOS is left down.
+        Down = 5, "down";
+        /// Somebody asked for another try of the image in use.
+        TryAgain = 6, "try-again";
+        /// Somebody asked for the rescue system.
+        TryRescue = 7, "try-rescue";
     }
 }
 

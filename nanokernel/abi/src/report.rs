@@ -14,7 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::codes::{Cause, CrashKind, Mark, Phase};
+use crate::codes::{Cause, CrashKind, ImageRole, LadderStep, Mark, Phase};
 use crate::list::List;
 use crate::text::Text;
 
@@ -49,6 +49,20 @@ pub enum Event {
         at_ns: u64,
         /// From the decision to start it to its first instruction: check, copy, boot parameters.
         entry_ns: u64,
+        /// What it was loaded from.
+        #[serde(default)]
+        image: ImageRole,
+    },
+    /// The recovery ladder took a step.
+    Ladder {
+        /// Which.
+        step: LadderStep,
+        /// Starts of the image that failed on their way up, within the window.
+        failed_starts: u32,
+        /// How long the step waits before the GPOS is loaded.
+        wait_ns: u64,
+        /// When it was decided.
+        at_ns: u64,
     },
     /// The GPOS's user space made a point known.
     Mark {
@@ -318,7 +332,14 @@ mod tests {
         let (n, boot, at_ns, ns) = (u32::MAX, u32::MAX, u64::MAX, u64::MAX);
         let cause = Cause::DescriptorTablesDestroyed;
         vec![
+            Event::Ladder {
+                step: LadderStep::TryRescue,
+                failed_starts: n,
+                wait_ns: ns,
+                at_ns,
+            },
             Event::Boot {
+                image: ImageRole::Rescue,
                 n,
                 at_ns,
                 entry_ns: ns,

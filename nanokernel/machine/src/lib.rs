@@ -18,6 +18,7 @@ pub mod paging;
 pub mod pci;
 pub mod port;
 pub mod pvh;
+pub mod serial;
 pub mod stacks;
 mod stubs;
 pub mod time;

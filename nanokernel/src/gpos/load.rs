@@ -1,29 +1,105 @@
 //! Loading the GPOS from the RAM-disk image, at the first start and at every restart.
 //!
-//! The same code each time: verify the image, copy the kernel and the initrd, write boot_params, the
+//! The same code each time, for whichever of the image's systems: verify the image, copy the kernel and the initrd, write boot_params, the
 //! entry's page tables and descriptor table, set the processor to the 64-bit entry point. Memory
 //! outside those places keeps what the dead kernel left there, as it does over a warm reset.
 
 use super::Gpos;
 use darma_abi::units::{GuestPhys, GuestVirt};
 use darma_machine::crc32c;
-use darma_policy::boot::bzimage::BzImage;
+use darma_policy::boot::bzimage::{BzImage, BzImageError};
+use darma_policy::boot::command_line;
+use darma_policy::boot::command_line::Told;
 use darma_policy::boot::load_plan::{LoadPlan, LoadRequest};
 use darma_policy::boot::manifest::{self, ChecksumError, Checksums};
 use darma_policy::boot::memory_plan::MemoryPlan;
-use darma_policy::boot::ramdisk::RamDisk;
+use darma_policy::boot::ramdisk::{RamDisk, RamDiskError, Role, System};
 use darma_policy::boot::{boot_params, entry_gdt, page_tables};
 use darma_svm::state::BootState;
-use heapless::Vec;
-
-/// Longest command line: what Linux takes on x86 (2047 bytes).
-pub(crate) const COMMAND_LINE: usize = 2048;
 
 /// The images that the GPOS is loaded from, and the sums that they must have.
 pub(crate) struct Images {
-    pub(crate) disk: RamDisk<'static>,
-    pub(crate) kernel: BzImage<'static>,
-    pub(crate) sums: Checksums,
+    disk: RamDisk<'static>,
+    kernel: BzImage<'static>,
+    rescue: Option<BzImage<'static>>,
+    sums: Checksums,
+}
+
+impl Images {
+    /// Reads an image and verifies all of it.
+    pub(crate) fn read(image: &'static [u8]) -> Result<Self, ImageError> {
+        let disk = RamDisk::parse(image).map_err(ImageError::Archive)?;
+        let kernel = BzImage::parse(disk.first().kernel).map_err(ImageError::Kernel)?;
+        let rescue = match disk.system(Role::Rescue) {
+            Some(system) => Some(BzImage::parse(system.kernel).map_err(ImageError::Rescue)?),
+            None => None,
+        };
+        let sums = match disk.checksums() {
+            Some(manifest) => Checksums::parse(manifest).map_err(ImageError::Checksum)?,
+            None => {
+                log::warn!("the image has no checksums: damage before this start cannot be seen");
+                Checksums::reference(&disk, checksum)
+            }
+        };
+        sums.verify(&disk, checksum).map_err(ImageError::Checksum)?;
+        Ok(Self {
+            disk,
+            kernel,
+            rescue,
+            sums,
+        })
+    }
+
+    /// The text of the configuration.
+    pub(crate) fn config(&self) -> &'static [u8] {
+        self.disk.config()
+    }
+
+    /// The command line of the system in use.
+    pub(crate) fn command_line(&self) -> &'static [u8] {
+        self.disk.first().command_line()
+    }
+
+    /// Whether there is a rescue system.
+    pub(crate) const fn has_rescue(&self) -> bool {
+        self.rescue.is_some()
+    }
+
+    /// The files and the kernel of one of its systems.
+    fn system(&self, role: Role) -> Option<(System<'static>, &BzImage<'static>)> {
+        let kernel = match role {
+            Role::First => Some(&self.kernel),
+            Role::Rescue => self.rescue.as_ref(),
+        };
+        Some((self.disk.system(role)?, kernel?))
+    }
+}
+
+/// Why an image cannot be used.
+#[derive(Debug)]
+pub(crate) enum ImageError {
+    /// It is no archive, or incomplete.
+    Archive(RamDiskError<'static>),
+    /// Its kernel cannot be started.
+    Kernel(BzImageError),
+    /// The kernel of its rescue system cannot be started.
+    Rescue(BzImageError),
+    /// It is damaged.
+    Checksum(ChecksumError),
+}
+
+impl core::fmt::Display for ImageError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Archive(error) => error.fmt(f),
+            Self::Kernel(error) => error.fmt(f),
+            Self::Rescue(error) => {
+                f.write_str("rescue/")?;
+                error.fmt(f)
+            }
+            Self::Checksum(error) => error.fmt(f),
+        }
+    }
 }
 
 /// CRC-32C by the processor where it can, else by table.
@@ -41,6 +117,8 @@ pub(crate) struct Loader<'a> {
     pub(crate) plan: &'a MemoryPlan,
     /// The GPOS's ACPI tables, built for the place that the load plan gives them.
     pub(crate) acpi: &'a [u8],
+    /// That place.
+    pub(crate) acpi_base: u64,
 }
 
 /// Why the GPOS cannot be loaded.
@@ -48,6 +126,8 @@ pub(crate) struct Loader<'a> {
 pub(crate) enum LoadFailure {
     /// The image is damaged.
     Checksum(ChecksumError),
+    /// It has no such system.
+    NoRescue,
     /// It does not fit.
     Plan(darma_policy::boot::load_plan::LoadError),
     /// A place of the plan is not the GPOS's RAM: a bug of the plan.
@@ -58,6 +138,9 @@ impl core::fmt::Display for LoadFailure {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Checksum(error) => error.fmt(f),
+            Self::NoRescue => {
+                f.write_str("the image has no rescue system: make one with `rescue/` files")
+            }
             Self::Plan(error) => error.fmt(f),
             Self::OutsideRam(what) => write!(
                 f,
@@ -71,13 +154,15 @@ impl Loader<'_> {
     /// Where everything goes for this command line and this much of ACPI tables.
     pub(crate) fn places(
         &self,
+        role: Role,
         command_line: &[u8],
         acpi_size: u64,
     ) -> Result<LoadPlan, LoadFailure> {
         let size = |bytes: &[u8]| u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let (system, kernel) = self.images.system(role).ok_or(LoadFailure::NoRescue)?;
         let request = LoadRequest {
-            kernel: &self.images.kernel,
-            initrd_size: size(self.images.disk.initrd()),
+            kernel,
+            initrd_size: size(system.initrd),
             command_line_length: size(command_line),
             acpi_size,
         };
@@ -85,21 +170,33 @@ impl Loader<'_> {
     }
 
     /// Verifies the image, copies everything to its place and resets the processor to the entry.
-    pub(crate) fn load(&self, gpos: &mut Gpos, command_line: &[u8]) -> Result<(), LoadFailure> {
+    pub(crate) fn load(
+        &self,
+        gpos: &mut Gpos,
+        role: Role,
+        told: &Told<'_>,
+    ) -> Result<(), LoadFailure> {
+        let (system, kernel) = self.images.system(role).ok_or(LoadFailure::NoRescue)?;
         self.images
             .sums
-            .verify(&self.images.disk, checksum)
+            .verify_system(&self.images.disk, role, checksum)
             .map_err(LoadFailure::Checksum)?;
+        let limit = usize::try_from(kernel.command_line_limit).unwrap_or(0);
+        let mut line = command_line::compose(system.command_line(), told, limit);
         let plan = self.places(
-            command_line,
+            role,
+            &line,
             u64::try_from(self.acpi.len()).unwrap_or(u64::MAX),
         )?;
-        let mut line: Vec<u8, COMMAND_LINE> = Vec::new();
-        let _ = line.extend_from_slice(command_line);
+        // They hold addresses within themselves.
+        if plan.acpi.base() != self.acpi_base {
+            return Err(LoadFailure::OutsideRam("ACPI tables"));
+        }
+        // The composer leaves room for it.
         let _ = line.push(0);
 
         let mut params = [0; boot_params::SIZE];
-        let described = plan.boot_params(self.images.kernel.setup_header);
+        let described = plan.boot_params(kernel.setup_header);
         described
             .write(&mut params)
             .ok_or(LoadFailure::OutsideRam("boot_params"))?;
@@ -112,8 +209,8 @@ impl Loader<'_> {
                 .then_some(())
                 .ok_or(LoadFailure::OutsideRam(what))
         };
-        place("kernel", plan.kernel.base(), self.images.kernel.payload)?;
-        place("initrd", plan.initrd.base(), self.images.disk.initrd())?;
+        place("kernel", plan.kernel.base(), kernel.payload)?;
+        place("initrd", plan.initrd.base(), system.initrd)?;
         place("command line", plan.command_line.base(), &line)?;
         place("boot_params", plan.boot_params.base(), &params)?;
         place("descriptor table", plan.gdt.base(), &gdt)?;

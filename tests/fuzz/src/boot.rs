@@ -12,20 +12,25 @@ use darma_policy::boot::e820::{self, Entry};
 use darma_policy::boot::load_plan::{LoadPlan, LoadRequest};
 use darma_policy::boot::manifest::{Checksums, crc32c};
 use darma_policy::boot::memory_plan::{MemoryPlan, PlanInput};
-use darma_policy::boot::ramdisk::RamDisk;
+use darma_policy::boot::ramdisk::{RamDisk, Role};
 use darma_policy::boot::span::Span;
 
 /// The archive reader: what it finds lies inside the archive, and passes its own sums.
 pub fn ramdisk(bytes: &[u8]) {
     match RamDisk::parse(bytes) {
         Ok(disk) => {
-            assert!(disk.kernel().len() + disk.initrd().len() <= bytes.len());
+            for role in [Role::First, Role::Rescue] {
+                let Some(system) = disk.system(role) else {
+                    continue;
+                };
+                assert!(system.kernel.len() + system.initrd.len() <= bytes.len());
+                black_box(system.command_line());
+            }
             assert_eq!(
                 Checksums::reference(&disk, crc32c).verify(&disk, crc32c),
                 Ok(())
             );
             let _ = disk.checksums().map(Checksums::parse);
-            black_box(disk.command_line());
         }
         Err(error) => assert_one_line(&error),
     }

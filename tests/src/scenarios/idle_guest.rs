@@ -55,7 +55,7 @@ fn live(lab: &Laboratory) -> Result<()> {
 fn fail(lab: &Laboratory) -> Result<()> {
     let steps = vec![Step::Say("guest: up\n".into()), Step::TripleFault];
     let mut run = IdleRun::new("idle-guest-fails", Application::package(APPLICATION), steps);
-    run.configuration.push(("recovery.limit", "2".into()));
+    run.configuration.push(("recovery.limit", "3".into()));
     let run = run.run(lab)?;
     let faults = run
         .reports

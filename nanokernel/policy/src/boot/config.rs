@@ -4,11 +4,15 @@
 //! unknown key, a bad value and a repeated key all stop the start, each with its line and what is
 //! allowed there. All keys are optional.
 
+mod error;
+mod recovery;
 mod watch;
 
 use core::fmt;
 
+pub use error::{ConfigError, ConfigProblem};
 use heapless::Vec;
+pub use recovery::{Recovery, UseOfRescue};
 pub use watch::{Violations, Watch};
 
 /// The machine's configuration. Sizes are in bytes.
@@ -26,9 +30,8 @@ pub struct Config {
     pub on_poweroff: OnPoweroff,
     /// `log.level`: the least severe message that is logged. Default info.
     pub log_level: LogLevel,
-    /// `recovery.limit`: starts in a row that may fail before user space is up; after one more the
-    /// GPOS is held down. `None` (`none`) sets no limit. Default 5.
-    pub recovery_limit: Option<u32>,
+    /// `recovery.*`: how a failed GPOS is started again.
+    pub recovery: Recovery,
     /// `trace.keep`: what is kept of the trace for the report. Default the worst waits' histories.
     pub trace_keep: TraceKeep,
     /// `watch.*`: the limits of detection.
@@ -50,7 +53,7 @@ impl Default for Config {
             hidden: Vec::new(),
             on_poweroff: OnPoweroff::KeepRunning,
             log_level: LogLevel::Info,
-            recovery_limit: Some(5),
+            recovery: Recovery::default(),
             trace_keep: TraceKeep::Worst,
             watch: Watch::default(),
         }
@@ -140,67 +143,6 @@ impl fmt::Display for PciFunction {
     }
 }
 
-/// What is wrong with a configuration. Lines count from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConfigError<'a> {
-    /// The line.
-    pub line: u32,
-    /// What is wrong with it.
-    pub problem: ConfigProblem<'a>,
-}
-
-/// What is wrong with a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConfigProblem<'a> {
-    /// It is not UTF-8.
-    NotText,
-    /// It has no `=`.
-    NoAssignment,
-    /// Its key is not one of Darma's.
-    UnknownKey(&'a str),
-    /// Its key was set before.
-    Duplicate(&'a str),
-    /// Its value is not one that the key takes.
-    BadValue {
-        /// The key.
-        key: &'a str,
-        /// The value as written.
-        value: &'a str,
-        /// What the key takes.
-        allowed: &'static str,
-    },
-}
-
-/// One line each: what comes from the file is escaped.
-impl fmt::Display for ConfigError<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "darma.conf, line {}: ", self.line)?;
-        match self.problem {
-            ConfigProblem::NotText => f.write_str("not UTF-8: save it as plain text"),
-            ConfigProblem::NoAssignment => {
-                f.write_str("not 'key = value': add the '=' or make it a comment with '#'")
-            }
-            ConfigProblem::UnknownKey(key) => {
-                write!(f, "unknown key '{}': use one of ", key.escape_default())?;
-                for (index, known) in Key::ALL.iter().enumerate() {
-                    write!(f, "{}{}", if index == 0 { "" } else { ", " }, known.name())?;
-                }
-                Ok(())
-            }
-            ConfigProblem::Duplicate(key) => write!(f, "'{key}' was set before: keep one line"),
-            ConfigProblem::BadValue {
-                key,
-                value,
-                allowed,
-            } => {
-                write!(f, "{key} = '{}': use {allowed}", value.escape_default())
-            }
-        }
-    }
-}
-
-impl core::error::Error for ConfigError<'_> {}
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Key {
     DumpSize,
@@ -210,6 +152,10 @@ enum Key {
     ExitOnPoweroff,
     LogLevel,
     RecoveryLimit,
+    RecoveryWindow,
+    RecoveryFirstWait,
+    RecoveryLongestWait,
+    RecoveryRescue,
     TraceKeep,
     WatchHardLockup,
     WatchSoftLockup,
@@ -219,7 +165,7 @@ enum Key {
 }
 
 impl Key {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 17] = [
         Self::DumpSize,
         Self::SharedSize,
         Self::GposMemory,
@@ -227,6 +173,10 @@ impl Key {
         Self::ExitOnPoweroff,
         Self::LogLevel,
         Self::RecoveryLimit,
+        Self::RecoveryWindow,
+        Self::RecoveryFirstWait,
+        Self::RecoveryLongestWait,
+        Self::RecoveryRescue,
         Self::TraceKeep,
         Self::WatchHardLockup,
         Self::WatchSoftLockup,
@@ -244,6 +194,10 @@ impl Key {
             Self::ExitOnPoweroff => "exit.on-poweroff",
             Self::LogLevel => "log.level",
             Self::RecoveryLimit => "recovery.limit",
+            Self::RecoveryWindow => "recovery.window",
+            Self::RecoveryFirstWait => "recovery.first-wait",
+            Self::RecoveryLongestWait => "recovery.longest-wait",
+            Self::RecoveryRescue => "recovery.rescue",
             Self::TraceKeep => "trace.keep",
             Self::WatchHardLockup => "watch.hard-lockup",
             Self::WatchSoftLockup => "watch.soft-lockup",
@@ -261,7 +215,10 @@ impl Key {
             Self::GposHide => "up to 32 PCI functions such as 00:03.0, with commas between them",
             Self::ExitOnPoweroff => "'yes' or 'no'",
             Self::LogLevel => "'error', 'warn', 'info', 'debug' or 'trace'",
-            Self::RecoveryLimit => "a whole number, or 'none'",
+            Self::RecoveryLimit => recovery::LIMIT,
+            Self::RecoveryWindow => recovery::WINDOW,
+            Self::RecoveryFirstWait | Self::RecoveryLongestWait => recovery::WAIT,
+            Self::RecoveryRescue => recovery::RESCUE,
             Self::TraceKeep => "'worst' or 'last'",
             Self::WatchHardLockup
             | Self::WatchSoftLockup
@@ -310,12 +267,11 @@ impl Key {
                     _ => return None,
                 }
             }
-            Self::RecoveryLimit => {
-                config.recovery_limit = match value {
-                    "none" => None,
-                    number => Some(parse_number(number)?.try_into().ok()?),
-                }
-            }
+            Self::RecoveryLimit => config.recovery.limit = recovery::limit(value)?,
+            Self::RecoveryWindow => config.recovery.window = recovery::window(value)?,
+            Self::RecoveryFirstWait => config.recovery.first_wait = recovery::wait(value)?,
+            Self::RecoveryLongestWait => config.recovery.longest_wait = recovery::wait(value)?,
+            Self::RecoveryRescue => config.recovery.rescue = recovery::rescue(value)?,
             Self::TraceKeep => {
                 config.trace_keep = match value {
                     "worst" => TraceKeep::Worst,
@@ -411,6 +367,7 @@ mod tests {
     fn every_key_is_read() {
         let text = b"dump.size = 64M   # room\nshared.size=8M\r\ngpos.memory = 1G\n\
             gpos.hide = 00:03.0, 0000:01:1f.7\nexit.on-poweroff = yes\nlog.level = debug\nrecovery.limit = 20\n\
+            recovery.window = 2h\nrecovery.first-wait = 500ms\nrecovery.longest-wait = 10s\nrecovery.rescue = no\n\
             trace.keep = last\nwatch.hard-lockup = 50ms\nwatch.soft-lockup = 5s\nwatch.boot = none\n\
             watch.heartbeat = 1s\nwatch.violations = fatal";
         let config = Config::parse(text).unwrap();
@@ -422,7 +379,14 @@ mod tests {
         assert_eq!(config.hidden[1].id(), 0x01ff);
         assert_eq!(config.on_poweroff, OnPoweroff::LeaveEmulator);
         assert_eq!(config.log_level, LogLevel::Debug);
-        assert_eq!(config.recovery_limit, Some(20));
+        let recovery = Recovery {
+            limit: Some(20),
+            window: Some(Nanos(7_200_000_000_000)),
+            first_wait: Nanos(500_000_000),
+            longest_wait: Nanos(10_000_000_000),
+            rescue: UseOfRescue::OnCommand,
+        };
+        assert_eq!(config.recovery, recovery);
         assert_eq!(config.trace_keep, TraceKeep::Last);
         let watch = Watch {
             hard_lockup: Some(Nanos(50_000_000)),
@@ -451,7 +415,10 @@ mod tests {
             ("gpos.hide = 00:20.0", "use up to 32 PCI functions"),
             ("gpos.hide = 00:+3.0", "use up to 32 PCI functions"),
             ("log.level = loud", "use 'error', 'warn'"),
-            ("recovery.limit = 4294967296", "use a whole number"),
+            ("recovery.limit = 33", "use a whole number from 1 to 32"),
+            ("recovery.window = 0s", "use a time such as 90s"),
+            ("recovery.first-wait = 5", "use a time such as 0s, 500ms"),
+            ("recovery.rescue = maybe", "use 'yes', or 'no'"),
             (
                 "log.level = info\nlog.level = warn",
                 "line 2: 'log.level' was set before",

@@ -13,13 +13,13 @@
 
 use core::fmt;
 
-use super::ramdisk::{ImageFile, RamDisk};
+use super::ramdisk::{ImageFile, RamDisk, Role};
 
 /// The expected CRC-32C of each summed file of a RAM-disk image; `None` where it has no such file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checksums {
     /// In the order of [`ImageFile::SUMMED`].
-    sums: [Option<u32>; 4],
+    sums: [Option<u32>; ImageFile::SUMMED.len()],
 }
 
 /// Why an image does not pass.
@@ -89,7 +89,7 @@ impl Checksums {
     /// # Errors
     /// A line of another form, or a file named twice.
     pub fn parse(manifest: &[u8]) -> Result<Self, ChecksumError> {
-        let mut sums = [None; 4];
+        let mut sums = [None; ImageFile::SUMMED.len()];
         for (line, number) in manifest.split(|&byte| byte == b'\n').zip(1..) {
             let bad = ChecksumError::BadLine(number);
             let line = core::str::from_utf8(line).map_err(|_| bad)?.trim();
@@ -127,9 +127,32 @@ impl Checksums {
     pub fn verify(
         &self,
         disk: &RamDisk<'_>,
+        crc32c: impl FnMut(&[u8]) -> u32,
+    ) -> Result<(), ChecksumError> {
+        self.verify_files(disk, &ImageFile::SUMMED, crc32c)
+    }
+
+    /// Checks the files of one system only: a reload need not wait for the sums of the other.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub fn verify_system(
+        &self,
+        disk: &RamDisk<'_>,
+        role: Role,
+        crc32c: impl FnMut(&[u8]) -> u32,
+    ) -> Result<(), ChecksumError> {
+        self.verify_files(disk, &role.files(), crc32c)
+    }
+
+    fn verify_files(
+        &self,
+        disk: &RamDisk<'_>,
+        files: &[ImageFile],
         mut crc32c: impl FnMut(&[u8]) -> u32,
     ) -> Result<(), ChecksumError> {
-        for (file, expected) in ImageFile::SUMMED.into_iter().zip(self.sums) {
+        let summed = ImageFile::SUMMED.into_iter().zip(self.sums);
+        for (file, expected) in summed.filter(|(file, _)| files.contains(file)) {
             match (disk.file(file), expected) {
                 (None, None) => {}
                 (Some(_), None) => return Err(ChecksumError::Unlisted(file)),
@@ -265,6 +288,29 @@ mod tests {
         let less = archive(&FILES);
         let error = sums.verify(&RamDisk::parse(&less).unwrap(), crc32c);
         assert_eq!(error, Err(ChecksumError::Absent(ImageFile::Config)));
+    }
+
+    #[test]
+    fn damage_to_one_system_does_not_stop_the_other() {
+        let rescue: [(&str, &[u8]); 3] = [
+            ("rescue/kernel", b"RK"),
+            ("rescue/initrd", b"RI"),
+            ("rescue/cmdline", b""),
+        ];
+        let mut files = [FILES, rescue].concat();
+        let whole = archive(&files);
+        let sums = Checksums::reference(&RamDisk::parse(&whole).unwrap(), crc32c);
+        files[4].1 = b"RX";
+        let damaged = archive(&files);
+        let disk = RamDisk::parse(&damaged).unwrap();
+        assert_eq!(sums.verify_system(&disk, Role::First, crc32c), Ok(()));
+        let mismatch = sums.verify_system(&disk, Role::Rescue, crc32c).unwrap_err();
+        let file = ImageFile::RescueInitrd;
+        assert!(
+            matches!(mismatch, ChecksumError::Mismatch { file: found, .. } if found == file),
+            "{mismatch}"
+        );
+        assert_eq!(sums.verify(&disk, crc32c), Err(mismatch));
     }
 
     #[test]

@@ -12,12 +12,15 @@
 //! Invariants, tested as properties: regions are sorted and disjoint; together they are the firmware's
 //! map, byte for byte; no RAM of the GPOS lies in Darma's regions or outside the firmware's RAM.
 
-use core::fmt;
+mod error;
 
 use heapless::Vec;
 
 use super::config::{Config, GposMemory};
 use super::e820::{self, Entry, Map, TooManyEntries};
+use super::ramoops;
+pub use error::PlanError;
+
 use super::span::{LARGE_PAGE, PAGE, Request, Span, highest_place};
 
 /// Who a region belongs to.
@@ -35,16 +38,19 @@ pub enum Owner {
     Shared,
     /// Room for dumps.
     DumpStore,
+    /// Where the dead kernel's log is left for the next one's `ramoops` driver; both sides use it.
+    Ramoops,
     /// RAM that nobody uses, because `gpos.memory` gave the GPOS less than there is.
     Spare,
 }
 
 impl Owner {
-    /// Whether nested paging keeps the GPOS out. The shared region is reserved, but both map it.
+    /// Whether nested paging keeps the GPOS out. The shared region and the old log are reserved, but
+    /// both sides map them.
     pub const fn is_closed_to_gpos(self) -> bool {
         match self {
             Self::Nanokernel | Self::RamDisk | Self::DumpStore | Self::Spare => true,
-            Self::Gpos | Self::Firmware(_) | Self::Shared => false,
+            Self::Gpos | Self::Firmware(_) | Self::Shared | Self::Ramoops => false,
         }
     }
 
@@ -86,6 +92,7 @@ pub struct MemoryPlan {
     regions: Regions,
     shared: Span,
     dump_store: Span,
+    ramoops: Span,
 }
 
 type Regions = Vec<Region, MAX_REGIONS>;
@@ -95,77 +102,6 @@ const MAX_REGIONS: usize = e820::MAX_ENTRIES;
 
 /// Less RAM than this is not worth loading a kernel into; the load plan says what it really needs.
 pub const LEAST_GPOS_RAM: u64 = 64 << 20;
-
-/// Why memory cannot be divided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PlanError {
-    /// The firmware's map, or what is made of it, has too many entries.
-    TooManyEntries,
-    /// Something that the boot loader placed does not lie in free RAM.
-    NotInRam {
-        /// What.
-        what: &'static str,
-        /// Where.
-        span: Span,
-    },
-    /// No free place for something below the nanokernel's reach.
-    NoPlace {
-        /// What, with the key that sets its size.
-        what: &'static str,
-        /// Its size in bytes.
-        size: u64,
-        /// The machine's RAM in bytes.
-        ram: u64,
-    },
-    /// The GPOS would get too little.
-    TooLittleRam {
-        /// What it should have, in bytes.
-        needed: u64,
-        /// What is left for it, in bytes.
-        left: u64,
-        /// The machine's RAM in bytes.
-        ram: u64,
-    },
-}
-
-impl fmt::Display for PlanError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MIB: u64 = 1 << 20;
-        match *self {
-            Self::TooManyEntries => write!(
-                f,
-                "memory: the firmware's map gives more than {} entries: turn off unused firmware features",
-                e820::MAX_ENTRIES
-            ),
-            Self::NotInRam { what, span } => write!(
-                f,
-                "memory: the {what} at {span} is not in free RAM by the firmware's map: start it with a boot loader that honours the map"
-            ),
-            Self::NoPlace { what, size, ram } => write!(
-                f,
-                "memory: no room for {what} of {} MiB in {} MiB of RAM: make it smaller or give the machine more memory",
-                size.div_ceil(MIB),
-                ram / MIB
-            ),
-            Self::TooLittleRam { needed, left, ram } => write!(
-                f,
-                "memory: the GPOS needs {} MiB but {} of {} MiB are left: give the machine {} MiB more, or lower gpos.memory or dump.size",
-                needed.div_ceil(MIB),
-                left / MIB,
-                ram / MIB,
-                needed.saturating_sub(left).div_ceil(MIB)
-            ),
-        }
-    }
-}
-
-impl core::error::Error for PlanError {}
-
-impl From<TooManyEntries> for PlanError {
-    fn from(_: TooManyEntries) -> Self {
-        Self::TooManyEntries
-    }
-}
 
 impl MemoryPlan {
     /// Divides the memory of `input.firmware` as `config` asks.
@@ -192,13 +128,13 @@ impl MemoryPlan {
             let pages = span.to_pages().ok_or(missing)?;
             carve(&mut regions, pages, owner, missing)?;
         }
-        let mut place_high = |what, size: u64, owner| {
+        let mut place_high = |what, size: u64, align, owner| {
             let no_place = PlanError::NoPlace { what, size, ram };
-            let size = size.checked_next_multiple_of(LARGE_PAGE).ok_or(no_place)?;
+            let size = size.checked_next_multiple_of(align).ok_or(no_place)?;
             let within = Span::between(LARGE_PAGE, input.reach);
             let request = Request {
                 size,
-                align: LARGE_PAGE,
+                align,
                 within,
             };
             let span = highest_place(gpos_ram(&regions), &[], request).ok_or(no_place)?;
@@ -208,13 +144,17 @@ impl MemoryPlan {
         let dump_store = place_high(
             "the dump store (dump.size)",
             config.dump_size,
+            LARGE_PAGE,
             Owner::DumpStore,
         )?;
         let shared = place_high(
             "the shared region (shared.size)",
             config.shared_size,
+            LARGE_PAGE,
             Owner::Shared,
         )?;
+        // Last, in what the large pages left over at the top, if they did.
+        let ramoops = place_high("the old kernel's log", ramoops::BYTES, PAGE, Owner::Ramoops)?;
 
         let left = ram_of(&regions);
         let wanted = match config.gpos_memory {
@@ -235,6 +175,7 @@ impl MemoryPlan {
             regions,
             shared,
             dump_store,
+            ramoops,
         };
         // Whatever happens later, the map for the GPOS fits its page.
         plan.e820(None)?;
@@ -254,6 +195,11 @@ impl MemoryPlan {
     /// The room for dumps; 2 MiB aligned, empty if `dump.size` is 0.
     pub const fn dump_store(&self) -> Span {
         self.dump_store
+    }
+
+    /// Where the next kernel's `ramoops` driver finds the log of the one before.
+    pub const fn ramoops(&self) -> Span {
+        self.ramoops
     }
 
     /// The GPOS's RAM, ascending.
@@ -442,7 +388,7 @@ pub(crate) mod tests {
         let reserved = Firmware(e820::RESERVED);
         let expected = [
             Gpos, reserved, reserved, Gpos, Nanokernel, Gpos, Shared, DumpStore, RamDisk, Gpos,
-            reserved, reserved,
+            Ramoops, reserved, reserved,
         ];
         assert_eq!(owners(&plan), expected);
         assert_eq!(plan.dump_store(), Span::new(430 * MIB, 32 * MIB).unwrap());

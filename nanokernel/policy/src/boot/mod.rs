@@ -8,6 +8,7 @@
 
 pub mod boot_params;
 pub mod bzimage;
+pub mod command_line;
 pub mod config;
 pub mod e820;
 pub mod entry_gdt;
@@ -16,4 +17,5 @@ pub mod manifest;
 pub mod memory_plan;
 pub mod page_tables;
 pub mod ramdisk;
+pub mod ramoops;
 pub mod span;

@@ -5,10 +5,15 @@
 //! whoever set the machine up, and may be cut short by whatever carried it here, so every length in
 //! it is checked and the archive must reach its end mark.
 //!
-//! Format: 13 fields of 8 hexadecimal digits behind a 6-byte magic, then the name with its NUL, then
-//! the data; name and data are each padded to a multiple of 4 bytes (cpio(5), "New ASCII Format").
+//! An image holds one system, or two: the one in use, and below `rescue/` one for when the first no
+//! longer comes up. A rescue system is there whole or not at all: half of one would be noticed in the
+//! moment when it is needed.
+
+mod archive;
 
 use core::fmt;
+
+use archive::Cursor;
 
 /// The files of a RAM-disk image that mean something to Darma; others are ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,11 +28,69 @@ pub enum ImageFile {
     Config,
     /// `checksums`: the sums of the others; without it they are computed when the machine starts.
     Checksums,
+    /// `rescue/kernel`: the bzImage of the rescue system.
+    RescueKernel,
+    /// `rescue/initrd`: its initial RAM file system.
+    RescueInitrd,
+    /// `rescue/cmdline`: its command line.
+    RescueCommandLine,
+}
+
+/// Which of an image's systems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The one in use.
+    First,
+    /// The one for when the first does not come up.
+    Rescue,
+}
+
+impl Role {
+    /// The files that it is made of, in the order in which the sums are kept.
+    pub const fn files(self) -> [ImageFile; 3] {
+        match self {
+            Self::First => [ImageFile::Kernel, ImageFile::Initrd, ImageFile::CommandLine],
+            Self::Rescue => [
+                ImageFile::RescueKernel,
+                ImageFile::RescueInitrd,
+                ImageFile::RescueCommandLine,
+            ],
+        }
+    }
+}
+
+/// What a kernel is started from: slices of the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct System<'a> {
+    /// The bzImage.
+    pub kernel: &'a [u8],
+    /// The initial RAM file system.
+    pub initrd: &'a [u8],
+    command_line: &'a [u8],
+}
+
+impl<'a> System<'a> {
+    /// The kernel's command line, without the line end that editors add and without a NUL.
+    pub fn command_line(&self) -> &'a [u8] {
+        let mut line = self.command_line;
+        while let [rest @ .., b'\n' | b'\r' | b' ' | 0] = line {
+            line = rest;
+        }
+        line
+    }
 }
 
 impl ImageFile {
     /// The files that a sum protects, in the order in which the sums are kept.
-    pub const SUMMED: [Self; 4] = [Self::Kernel, Self::Initrd, Self::CommandLine, Self::Config];
+    pub const SUMMED: [Self; 7] = [
+        Self::Kernel,
+        Self::Initrd,
+        Self::CommandLine,
+        Self::Config,
+        Self::RescueKernel,
+        Self::RescueInitrd,
+        Self::RescueCommandLine,
+    ];
 
     /// The file's name inside the archive.
     pub const fn name(self) -> &'static str {
@@ -37,6 +100,9 @@ impl ImageFile {
             Self::CommandLine => "cmdline",
             Self::Config => "darma.conf",
             Self::Checksums => "checksums",
+            Self::RescueKernel => "rescue/kernel",
+            Self::RescueInitrd => "rescue/initrd",
+            Self::RescueCommandLine => "rescue/cmdline",
         }
     }
 }
@@ -44,9 +110,8 @@ impl ImageFile {
 /// A parsed RAM-disk image: slices of the archive it was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RamDisk<'a> {
-    kernel: &'a [u8],
-    initrd: &'a [u8],
-    command_line: &'a [u8],
+    first: System<'a>,
+    rescue: Option<System<'a>>,
     config: Option<&'a [u8]>,
     checksums: Option<&'a [u8]>,
 }
@@ -129,64 +194,48 @@ impl fmt::Display for RamDiskError<'_> {
 
 impl core::error::Error for RamDiskError<'_> {}
 
-const HEADER_SIZE: usize = 110;
-const FIELDS_OFFSET: usize = 6;
-const FILE_SIZE_FIELD: usize = 6;
-const NAME_SIZE_FIELD: usize = 11;
-const END_MARK: &str = "TRAILER!!!";
-
 impl<'a> RamDisk<'a> {
     /// Reads the archive up to its end mark and finds the files that Darma uses.
     ///
     /// # Errors
     /// The first thing found wrong; see [`RamDiskError`].
     pub fn parse(image: &'a [u8]) -> Result<Self, RamDiskError<'a>> {
-        let mut found = [None::<&'a [u8]>; 5];
-        let mut cursor = Cursor {
-            image,
-            offset: 0,
-            last: "the start",
-        };
+        let mut found = Found([None; FILES.len()]);
+        let mut cursor = Cursor::new(image);
         while let Some((name, data)) = cursor.next_file()? {
-            let Some((file, slot)) = known(name, &mut found) else {
+            let Some((file, slot)) = found.slot(name) else {
                 continue;
             };
             if slot.replace(data).is_some() {
                 return Err(RamDiskError::Duplicate(file));
             }
         }
-        let [kernel, initrd, command_line, config, checksums] = found;
-        let required = |slot: Option<&'a [u8]>, file| {
-            slot.filter(|data| !data.is_empty())
-                .ok_or(RamDiskError::Missing(file))
-        };
+        let has_rescue = Role::Rescue
+            .files()
+            .iter()
+            .any(|file| found.get(*file).is_some());
         Ok(Self {
-            kernel: required(kernel, ImageFile::Kernel)?,
-            initrd: required(initrd, ImageFile::Initrd)?,
-            // An empty command line is a legal one; only its absence is a mistake.
-            command_line: command_line.ok_or(RamDiskError::Missing(ImageFile::CommandLine))?,
-            config,
-            checksums,
+            first: found.system(Role::First)?,
+            rescue: match has_rescue {
+                true => Some(found.system(Role::Rescue)?),
+                false => None,
+            },
+            config: found.get(ImageFile::Config),
+            checksums: found.get(ImageFile::Checksums),
         })
     }
 
-    /// The bzImage.
-    pub const fn kernel(&self) -> &'a [u8] {
-        self.kernel
-    }
-
-    /// The initial RAM file system.
-    pub const fn initrd(&self) -> &'a [u8] {
-        self.initrd
-    }
-
-    /// The kernel's command line, without the line end that editors add and without a NUL.
-    pub fn command_line(&self) -> &'a [u8] {
-        let mut line = self.command_line;
-        while let [rest @ .., b'\n' | b'\r' | b' ' | 0] = line {
-            line = rest;
+    /// One of the systems, if the image has it. It always has the first.
+    pub const fn system(&self, role: Role) -> Option<System<'a>> {
+        match role {
+            Role::First => Some(self.first),
+            Role::Rescue => self.rescue,
         }
-        line
+    }
+
+    /// The system in use.
+    pub const fn first(&self) -> System<'a> {
+        self.first
     }
 
     /// The text of the configuration, empty if the image has none.
@@ -200,119 +249,73 @@ impl<'a> RamDisk<'a> {
     }
 
     /// The bytes of `file` exactly as archived, or `None` if the image does not have it.
-    pub const fn file(&self, file: ImageFile) -> Option<&'a [u8]> {
+    pub fn file(&self, file: ImageFile) -> Option<&'a [u8]> {
         match file {
-            ImageFile::Kernel => Some(self.kernel),
-            ImageFile::Initrd => Some(self.initrd),
-            ImageFile::CommandLine => Some(self.command_line),
+            ImageFile::Kernel => Some(self.first.kernel),
+            ImageFile::Initrd => Some(self.first.initrd),
+            ImageFile::CommandLine => Some(self.first.command_line),
             ImageFile::Config => self.config,
             ImageFile::Checksums => self.checksums,
+            ImageFile::RescueKernel => self.rescue.map(|system| system.kernel),
+            ImageFile::RescueInitrd => self.rescue.map(|system| system.initrd),
+            ImageFile::RescueCommandLine => self.rescue.map(|system| system.command_line),
         }
     }
 }
 
-/// The file that `name` means and where it is noted. Tools archive `./kernel` as well as `kernel`.
-fn known<'s, 'a>(
-    name: &str,
-    [kernel, initrd, command_line, config, checksums]: &'s mut [Option<&'a [u8]>; 5],
-) -> Option<(ImageFile, &'s mut Option<&'a [u8]>)> {
-    Some(match name.strip_prefix("./").unwrap_or(name) {
-        "kernel" => (ImageFile::Kernel, kernel),
-        "initrd" => (ImageFile::Initrd, initrd),
-        "cmdline" => (ImageFile::CommandLine, command_line),
-        "darma.conf" => (ImageFile::Config, config),
-        "checksums" => (ImageFile::Checksums, checksums),
-        _ => return None,
-    })
-}
+/// Every file that means something.
+const FILES: [ImageFile; 8] = [
+    ImageFile::Kernel,
+    ImageFile::Initrd,
+    ImageFile::CommandLine,
+    ImageFile::Config,
+    ImageFile::Checksums,
+    ImageFile::RescueKernel,
+    ImageFile::RescueInitrd,
+    ImageFile::RescueCommandLine,
+];
 
-/// Walks the archive from header to header. `offset` only grows, by at least a header per step.
-struct Cursor<'a> {
-    image: &'a [u8],
-    offset: usize,
-    last: &'a str,
-}
+/// What was found so far, in the order of [`FILES`].
+struct Found<'a>([Option<&'a [u8]>; FILES.len()]);
 
-impl<'a> Cursor<'a> {
-    /// The next file, or `None` at the end mark.
-    fn next_file(&mut self) -> Result<Option<(&'a str, &'a [u8])>, RamDiskError<'a>> {
-        let start = self.offset;
-        // A thing that is no archive at all is told apart from one that was cut short.
-        let magic = self.image.get(start..start.saturating_add(FIELDS_OFFSET));
-        if self.image.is_empty() || magic.is_some_and(|m| m != b"070701" && m != b"070702") {
-            return Err(match start {
-                0 => RamDiskError::NotCpio,
-                offset => RamDiskError::BadMagic {
-                    after: self.last,
-                    offset,
-                },
-            });
-        }
-        let header = self.take(HEADER_SIZE, "the header of a file")?;
-        let name_size = hex_field(header, NAME_SIZE_FIELD, start)?;
-        let data_size = hex_field(header, FILE_SIZE_FIELD, start)?;
-
-        let name_offset = self.offset;
-        let bad_name = RamDiskError::BadName {
-            offset: name_offset,
-        };
-        let [name @ .., 0] = self.take(name_size, "the name of a file")? else {
-            return Err(bad_name);
-        };
-        let name = core::str::from_utf8(name).map_err(|_| bad_name)?;
-        if name == END_MARK {
-            return Ok(None);
-        }
-        self.skip_padding();
-        let data = self.take(data_size, name)?;
-        self.skip_padding();
-        self.last = name;
-        Ok(Some((name, data)))
+impl<'a> Found<'a> {
+    /// The file that `name` means and where it is noted. Tools archive `./kernel` as well as
+    /// `kernel`.
+    fn slot(&mut self, name: &str) -> Option<(ImageFile, &mut Option<&'a [u8]>)> {
+        let name = name.strip_prefix("./").unwrap_or(name);
+        FILES
+            .into_iter()
+            .zip(&mut self.0)
+            .find(|(file, _)| file.name() == name)
     }
 
-    fn take(&mut self, count: usize, what: &'a str) -> Result<&'a [u8], RamDiskError<'a>> {
-        let size = self.image.len();
-        let truncated = RamDiskError::Truncated {
-            file: what,
-            offset: self.offset.min(size),
-            size,
+    fn get(&self, wanted: ImageFile) -> Option<&'a [u8]> {
+        let mut slots = FILES.iter().zip(self.0);
+        slots.find(|(file, _)| **file == wanted)?.1
+    }
+
+    fn system(&self, role: Role) -> Result<System<'a>, RamDiskError<'a>> {
+        let [kernel, initrd, command_line] = role.files();
+        let filled = |file| {
+            self.get(file)
+                .filter(|data| !data.is_empty())
+                .ok_or(RamDiskError::Missing(file))
         };
-        let end = self.offset.checked_add(count).ok_or(truncated)?;
-        let taken = self.image.get(self.offset..end).ok_or(truncated)?;
-        self.offset = end;
-        Ok(taken)
+        Ok(System {
+            kernel: filled(kernel)?,
+            initrd: filled(initrd)?,
+            // An empty command line is a legal one; only its absence is a mistake.
+            command_line: self
+                .get(command_line)
+                .ok_or(RamDiskError::Missing(command_line))?,
+        })
     }
-
-    fn skip_padding(&mut self) {
-        // Past the end is fine: the next `take` reports it.
-        self.offset = self
-            .offset
-            .checked_next_multiple_of(4)
-            .unwrap_or(usize::MAX);
-    }
-}
-
-fn hex_field(
-    header: &[u8],
-    index: usize,
-    header_offset: usize,
-) -> Result<usize, RamDiskError<'static>> {
-    let at = FIELDS_OFFSET + index * 8;
-    let bad = RamDiskError::BadHexField {
-        offset: header_offset.saturating_add(at),
-    };
-    let digits = header.get(at..at + 8).ok_or(bad)?;
-    digits.iter().try_fold(0usize, |value, &digit| {
-        let digit = char::from(digit)
-            .to_digit(16)
-            .and_then(|d| usize::try_from(d).ok());
-        Ok(value << 4 | digit.ok_or(bad)?)
-    })
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     extern crate std;
+    use super::archive::{END_MARK, FIELDS_OFFSET, FILE_SIZE_FIELD, HEADER_SIZE, NAME_SIZE_FIELD};
     use super::*;
     use std::{format, string::String, vec::Vec};
 
@@ -346,12 +349,38 @@ pub(crate) mod tests {
     fn files_are_found_in_place() {
         let image = complete();
         let disk = RamDisk::parse(&image).unwrap();
-        assert_eq!(disk.kernel(), b"KERNEL");
-        assert_eq!(disk.initrd(), b"INITRD!");
-        assert_eq!(disk.command_line(), b"console=ttyS0");
+        let first = disk.first();
+        assert_eq!(first.kernel, b"KERNEL");
+        assert_eq!(first.initrd, b"INITRD!");
+        assert_eq!(first.command_line(), b"console=ttyS0");
+        assert_eq!(disk.system(Role::Rescue), None);
         assert_eq!(disk.config(), b"dump.size = 64M\n");
         assert_eq!(disk.checksums(), None);
-        assert!(image.as_ptr_range().contains(&disk.kernel().as_ptr()));
+        assert!(image.as_ptr_range().contains(&first.kernel.as_ptr()));
+    }
+
+    #[test]
+    fn a_rescue_system_is_there_whole_or_not_at_all() {
+        let sound = [
+            ("kernel", &b"K"[..]),
+            ("initrd", b"I"),
+            ("cmdline", b""),
+            ("rescue", b""),
+            ("rescue/kernel", b"RK"),
+            ("./rescue/initrd", b"RI"),
+            ("rescue/cmdline", b"single\n"),
+        ];
+        let image = archive(&sound);
+        let rescue = RamDisk::parse(&image).unwrap().system(Role::Rescue);
+        let rescue = rescue.expect("all three files are there");
+        assert_eq!((rescue.kernel, rescue.initrd), (&b"RK"[..], &b"RI"[..]));
+        assert_eq!(rescue.command_line(), b"single");
+        for (missing, file) in Role::Rescue.files().into_iter().enumerate() {
+            let mut half = sound.to_vec();
+            half.remove(4 + missing);
+            let half = archive(&half);
+            assert_eq!(RamDisk::parse(&half), Err(RamDiskError::Missing(file)));
+        }
     }
 
     #[test]
