@@ -9,6 +9,7 @@
  *	WORD [NUMBER]		does it
  *	provoke WORD SEED	does it for the fault campaign: the nanokernel is told the moment
  *	mark CODE		tells the nanokernel a point in time
+ *	beat			tells the nanokernel that user space lives
  *
  * Acts that end the kernel never return. Acts that may end it return when they are done; whether
  * the kernel still lives then is what the campaign wants to know.
@@ -55,6 +56,10 @@ static int perform(char *rest)
 		return -EINVAL;
 	if (!strcmp(word, "mark")) {
 		fault_mark(number);
+		return 0;
+	}
+	if (!strcmp(word, "beat")) {
+		fault_beat();
 		return 0;
 	}
 	act = find(word);

@@ -14,6 +14,9 @@
 
 #define OURS		0x1af4, 0x1110	/* nanokernel/abi/src/shared/layout.rs */
 #define OURS_DOORBELL	0
+#define DOORBELL_MARK	0		/* nanokernel/abi/src/shared/doorbell.rs */
+#define DOORBELL_HEARTBEAT	12
+#define HEARTBEAT	0x54414542	/* "BEAT" */
 #define OURS_MEMORY	2
 #define EDU		0x1234, 0x11e8	/* QEMU docs/specs/edu */
 #define EDU_RAISE	0x60
@@ -39,7 +42,7 @@ static void __iomem *map(unsigned int vendor, unsigned int device, int bar, reso
 	return ioremap(pci_resource_start(function, bar), *size);
 }
 
-void fault_mark(u32 code)
+static void ring(unsigned int offset, u32 word)
 {
 	static void __iomem *doorbell;
 	resource_size_t size;
@@ -47,7 +50,17 @@ void fault_mark(u32 code)
 	if (!doorbell)
 		doorbell = map(OURS, OURS_DOORBELL, &size);
 	if (doorbell)
-		writel(code, doorbell);
+		writel(word, doorbell + offset);
+}
+
+void fault_mark(u32 code)
+{
+	ring(DOORBELL_MARK, code);
+}
+
+void fault_beat(void)
+{
+	ring(DOORBELL_HEARTBEAT, HEARTBEAT);
 }
 
 static int shared_scribble(unsigned long unused)

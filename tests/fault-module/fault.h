@@ -39,6 +39,8 @@ unsigned long fault_pages(void);
 
 /* Tells the nanokernel, if there is one, a point in time: the code of a mark. */
 void fault_mark(u32 code);
+/* Tells it that user space lives; the next one has to follow. */
+void fault_beat(void);
 #define MARK_CRASH_IMMINENT	5	/* nanokernel/abi/src/codes.rs */
 #define MARK_PHASE_END		4
 

@@ -9,6 +9,7 @@ mod cycles;
 mod determinism;
 mod disk;
 mod examples;
+mod faults;
 mod float;
 mod hang;
 mod hostile;
@@ -74,6 +75,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(latency::scenarios());
     all.extend(hostile::scenarios());
     all.extend(hang::scenarios());
+    all.extend(faults::scenarios());
     all.extend(bad_input::scenarios());
     all.extend(idle_guest::scenarios());
     all.extend(float::scenarios());

@@ -104,6 +104,12 @@ pub fn choose(names: &[String]) -> Result<Vec<usize>> {
         .collect()
 }
 
+/// The classes of the short form: those that end Linux at once.
+#[must_use]
+pub fn short_form() -> Vec<usize> {
+    (0..CLASSES.len()).filter(|at| CLASSES[*at].short).collect()
+}
+
 /// Runs the campaign, prints the table, and writes `target/darma/faults.json`.
 ///
 /// # Errors

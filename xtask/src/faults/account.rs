@@ -8,11 +8,15 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::classes::Outlook;
 use super::outcome::Outcome;
 use super::plan::Plan;
 
+/// The cause of an orderly restart, after which there is nothing to capture.
+pub const RESTART: &str = "reboot";
 /// Causes whose evidence is an event: the time from the exit that carried it is the detection's.
-/// All others are found by looking, and their time begins with the act.
+/// All others are found by looking: their time begins with the act where the act is sure to hang
+/// Linux, and is the nanokernel's own figure where it may do so at any time later.
 const EVENTS: &[&str] = &[
     "panic",
     "triple-fault",
@@ -25,6 +29,7 @@ const EVENTS: &[&str] = &[
     "partition-violation",
     "invalid-state",
     "descriptor-tables-destroyed",
+    "page-tables-destroyed",
 ];
 
 /// What has to be done about a report besides noting it.
@@ -125,6 +130,7 @@ impl Account {
             "task" => self.task(fields),
             "task_fault" => self.failed("a task faulted"),
             "fault" => self.failure(fields),
+            "incident" => self.incident(fields),
             "recovery" => return self.recovery(fields),
             "end" => {
                 self.ended = true;
@@ -203,14 +209,31 @@ impl Account {
         let cause = fields["cause"].as_str().unwrap_or("?").to_owned();
         if !outcome.harmless {
             outcome.since_act_ns = since_act;
-            outcome.detect_ns = if EVENTS.contains(&cause.as_str()) {
-                fields["detect_ns"].as_u64()
-            } else {
+            let sure = outcome.seed.class().outlook == Outlook::Fatal;
+            outcome.detect_ns = if sure && !EVENTS.contains(&cause.as_str()) {
                 since_act
+            } else {
+                fields["detect_ns"].as_u64()
             };
         }
         outcome.line = fields["line"].as_str().unwrap_or("").to_owned();
         outcome.cause = Some(cause);
+    }
+
+    /// What Linux lives on with, and an orderly restart, which is no failure: none is captured.
+    fn incident(&mut self, fields: &Value) {
+        let boot = u32::try_from(fields["boot"].as_u64().unwrap_or(0)).unwrap_or(0);
+        let Some(start) = self.plan.start(boot).filter(|start| start.is_the_fault) else {
+            return;
+        };
+        let cause = fields["cause"].as_str().unwrap_or("?");
+        let outcome = &mut self.outcomes[start.fault];
+        outcome.recorded.push(cause.to_owned());
+        if cause == RESTART {
+            let at_ns = fields["at_ns"].as_u64().unwrap_or(0);
+            outcome.since_act_ns = self.act_at.map(|act| at_ns.saturating_sub(act));
+            outcome.cause = Some(cause.to_owned());
+        }
     }
 
     fn recovery(&mut self, fields: &Value) -> Next {
@@ -301,6 +324,18 @@ mod tests {
         account.take(&json!({"mark": {"mark": "phase-end", "boot": 1, "at_ns": 2}}));
         account.take(&json!({"fault": {"n": 1, "boot": 1, "cause": "panic", "detect_ns": 3}}));
         assert!(account.outcomes[0].harmless && account.outcomes[0].detect_ns.is_none());
+    }
+
+    #[test]
+    fn an_orderly_restart_needs_no_dump_and_a_recorded_oops_is_no_end() {
+        let mut account = account(&["reboot", "oops"]);
+        up(&mut account, 1);
+        account.take(&json!({"incident": {"boot": 1, "cause": "reboot", "at_ns": 5}}));
+        up(&mut account, 2);
+        account.take(&json!({"incident": {"boot": 2, "cause": "oops", "at_ns": 9}}));
+        assert_eq!(account.outcomes[0].wrong(), None);
+        assert_eq!(account.outcomes[1].recorded, ["oops"]);
+        assert_eq!(account.outcomes[1].cause, None);
     }
 
     #[test]

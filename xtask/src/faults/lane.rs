@@ -34,6 +34,8 @@ const GPOS_MEMORY: &str = "160M";
 /// Room for dumps.
 const DUMP_STORE: &str = "176M";
 const DUMP_STORE_BYTES: u64 = 176 << 20;
+/// How long the campaign's user space may be silent; it beats four times a second.
+const HEARTBEAT: &str = "3s";
 /// Wall time without a start, a mark or a failure after which a machine is stuck: a hang that nobody
 /// notices is found so. A hang that is looked for needs seconds of counted time, each of which takes
 /// a few of the host's.
@@ -91,7 +93,8 @@ impl Ground {
             .with("gpos.memory", GPOS_MEMORY)
             .with("dump.size", DUMP_STORE)
             .with("exit.on-poweroff", "yes")
-            .with("recovery.limit", "none");
+            .with("recovery.limit", "none")
+            .with("watch.heartbeat", HEARTBEAT);
         parts.initrd = initrd;
         let module = folder.join("ramdisk.img");
         std::fs::write(&module, ramdisk::build(&parts)?)?;
@@ -153,7 +156,10 @@ impl Lane {
                     return Ok(complete);
                 }
                 Some(Event::Report(report)) => {
-                    self.moved = Instant::now();
+                    // What is only recorded is no way forward.
+                    if report.get("incident").is_none() {
+                        self.moved = Instant::now();
+                    }
                     if let Next::CheckDump { failure, fault } = self.account.take(&report) {
                         let finding = self.look(failure)?;
                         if let Some(outcome) = self.account.outcomes.get_mut(fault) {

@@ -1,5 +1,6 @@
 //! What came of one fault, and whether that is as it has to be.
 
+use super::account::RESTART;
 use super::classes::Outlook;
 use super::dump_check::Finding;
 use super::seed::Seed;
@@ -13,6 +14,8 @@ pub struct Outcome {
     pub before: Vec<u64>,
     /// The cause that was found, by name; none: nothing was noticed.
     pub cause: Option<String>,
+    /// What the nanokernel recorded besides, by name.
+    pub recorded: Vec<String>,
     /// The line that the fault record says of it.
     pub line: String,
     /// The act did nothing that ended Linux: the campaign's own panic did.
@@ -40,6 +43,7 @@ impl Outcome {
             seed,
             before,
             cause: None,
+            recorded: Vec::new(),
             line: String::new(),
             harmless: false,
             detect_ns: None,
@@ -51,10 +55,16 @@ impl Outcome {
         }
     }
 
-    /// Whether the dump is there and whole.
+    /// Whether the dump is there and whole, or none is due: an orderly restart is no failure.
     #[must_use]
     pub fn dump_valid(&self) -> bool {
-        matches!(self.dump, Some(Finding::Valid | Finding::Overtaken))
+        self.is_restart() || matches!(self.dump, Some(Finding::Valid | Finding::Overtaken))
+    }
+
+    /// Whether it was an orderly restart.
+    #[must_use]
+    pub fn is_restart(&self) -> bool {
+        self.cause.as_deref() == Some(RESTART)
     }
 
     /// What is not as it has to be; none if all is.
@@ -81,6 +91,7 @@ impl Outcome {
             return Some(format!("no user space after {cause}"));
         }
         match &self.dump {
+            None if self.is_restart() => None,
             None => Some("no dump was taken".into()),
             Some(Finding::Bad(how)) => Some(format!("bad dump: {how}")),
             Some(Finding::Valid | Finding::Overtaken) => None,

@@ -24,11 +24,13 @@ pub struct Tally {
     pub nanokernel_failures: u64,
     /// Faults after which Linux reached user space again.
     pub recovered: u64,
-    /// Faults with a whole dump whose every checksum fits.
+    /// Faults with a whole dump whose every checksum fits, and orderly restarts, which leave none.
     pub dumps_valid: u64,
     /// Of these, dumps that a later capture took the place of before they were read; the nanokernel's
     /// own report stands for them.
     pub dumps_unread: u64,
+    /// Of these, orderly restarts: no failures, so that no dump is taken.
+    pub restarts: u64,
     /// Faults that Linux survived: a panic was forced then, and counts in all figures but detection.
     pub harmless: u64,
     /// Faults that were not as they have to be in any respect.
@@ -92,6 +94,7 @@ impl Tally {
             recovered: count(&all, |one| one.recovered),
             dumps_valid: count(&all, Outcome::dump_valid),
             dumps_unread: count(&all, |one| one.dump == Some(Finding::Overtaken)),
+            restarts: count(&all, Outcome::is_restart),
             harmless: count(&all, |one| one.harmless),
             failing: count(&all, |one| one.wrong().is_some()),
             classes,
