@@ -21,6 +21,7 @@ pub mod tally;
 
 use std::collections::VecDeque;
 use std::fs;
+use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -43,6 +44,8 @@ pub const JOBS: usize = 2;
 const SECONDS_PER_FAULT: f64 = 12.0;
 /// Where failing faults are kept, below the cache.
 const KEPT: &str = "faults";
+/// What came of each fault, a line each, in that folder.
+const LIST: &str = "all.txt";
 
 /// What to provoke.
 #[derive(Clone, Debug)]
@@ -227,7 +230,12 @@ impl Progress {
             if outcomes.len() < batch.len() {
                 lock(&self.queue).push_front(batch[outcomes.len()..].to_vec());
             }
+            let mut list = fs::File::options()
+                .create(true)
+                .append(true)
+                .open(kept().join(LIST))?;
             for outcome in &outcomes {
+                writeln!(list, "{}", outcome.line_of_list())?;
                 if let Some(wrong) = outcome.wrong() {
                     keep(outcome, &wrong, name)?;
                 }

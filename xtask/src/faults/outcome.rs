@@ -4,6 +4,7 @@ use super::account::RESTART;
 use super::classes::Outlook;
 use super::dump_check::Finding;
 use super::seed::Seed;
+use crate::quantity::duration;
 
 /// What came of one fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +66,40 @@ impl Outcome {
     #[must_use]
     pub fn is_restart(&self) -> bool {
         self.cause.as_deref() == Some(RESTART)
+    }
+
+    /// All that is known of it, in a line.
+    #[must_use]
+    pub fn line_of_list(&self) -> String {
+        let time = |ns: Option<u64>| ns.map_or_else(|| "-".to_owned(), duration);
+        let dump = match &self.dump {
+            None => "no dump",
+            Some(Finding::Valid) => "dump",
+            Some(Finding::Overtaken) => "dump not read",
+            Some(Finding::Bad(_)) => "bad dump",
+        };
+        let mut recorded = self.recorded.clone();
+        recorded.dedup();
+        format!(
+            "{:22} {:16} {:22} detected in {:>8}, {:>8} after the act  {dump}, {}  {}{}{}",
+            self.seed.class().name,
+            self.seed.number(),
+            match (&self.cause, self.harmless) {
+                (None, _) => "unnoticed",
+                (_, true) => "(harmless)",
+                (Some(cause), false) => cause,
+            },
+            time(self.detect_ns),
+            time(self.since_act_ns),
+            if self.recovered { "recovered" } else { "lost" },
+            self.line,
+            if recorded.is_empty() {
+                ""
+            } else {
+                "; recorded: "
+            },
+            recorded.join(", "),
+        )
     }
 
     /// What is not as it has to be; none if all is.
