@@ -158,7 +158,7 @@ vocabulary! {
         TripleFault = 3, "triple-fault";
         /// HLT with interrupts off.
         CliHlt = 4, "cli-hlt";
-        /// The reboot system call.
+        /// A reset out of the running system, nothing shut down.
         Reset = 5, "reset";
         /// An endless loop with interrupts off.
         CliSpin = 6, "cli-spin";

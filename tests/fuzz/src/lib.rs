@@ -13,9 +13,11 @@
 //! | [`devices`] | the guest's port, configuration and MSI-X accesses; the devices' own registers |
 //! | [`shared`] | the shared region and its doorbell |
 //! | [`evidence`] | a dead guest's memory, the dump store, the fault store |
+//! | [`detection`] | a dead guest's tables, a living one's looks and acts |
 //! | [`latency`] | a trace of what the processor did |
 
 pub mod boot;
+pub mod detection;
 pub mod devices;
 pub mod evidence;
 mod input;
@@ -29,7 +31,7 @@ pub mod shared;
 pub type Exercise = fn(&[u8]);
 
 /// Every exercise under the name of its target and its corpus folder.
-pub const EXERCISES: [(&str, Exercise); 23] = [
+pub const EXERCISES: [(&str, Exercise); 25] = [
     ("ramdisk", boot::ramdisk),
     ("manifest", boot::manifest),
     ("config", boot::config),
@@ -53,4 +55,6 @@ pub const EXERCISES: [(&str, Exercise); 23] = [
     ("dump", evidence::dump),
     ("fault_store", evidence::fault_store),
     ("trace", latency::trace),
+    ("tables", detection::tables),
+    ("looks", detection::looks),
 ];

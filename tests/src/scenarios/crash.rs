@@ -15,7 +15,7 @@ struct Crash {
     detected_within_ns: Option<u64>,
 }
 
-/// The reboot system call may take any of the ways that the kernel knows.
+/// A reset may take any of the ways that the kernel knows.
 const RESETS: &[Cause] = &[
     Cause::SelfResetKeyboard,
     Cause::SelfResetCf9,
