@@ -184,7 +184,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 
 fn find(lab: &Laboratory, hang: &Hang) -> Result<()> {
     let mut run = IdleRun::new(hang.name, Application::package(APPLICATION), (hang.steps)());
-    run.configuration.push(("recovery.limit", "1".into()));
+    run.configuration.push(("recovery.limit", "2".into()));
     for (key, value) in hang.configuration {
         run.configuration.push((key, (*value).into()));
     }
