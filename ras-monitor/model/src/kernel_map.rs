@@ -18,11 +18,30 @@ use darma_policy::mmio::{Paging, translate};
 const IMAGE_BASE: u64 = 0xffff_ffff_8000_0000;
 /// Its length unless VMCOREINFO says otherwise.
 const IMAGE_BYTES: u64 = 1 << 30;
+/// The first place in the mapping where an image may begin, and the distance of the others
+/// (`CONFIG_PHYSICAL_START` and `CONFIG_PHYSICAL_ALIGN` of x86-64).
+const IMAGE_FIRST: u64 = 16 << 20;
+const IMAGE_STEP: u64 = 2 << 20;
+/// CR4: page tables of five levels.
+const FIVE_LEVELS: u64 = 1 << 12;
 /// Address bits of CR3.
 const ADDRESS_MASK: u64 = 0x000f_ffff_ffff_f000;
 /// Kernel and user table of a process lie side by side when page tables are isolated; this bit
 /// tells them apart (arch/x86/include/asm/pgtable.h).
 const USER_TABLE: u64 = 1 << 12;
+
+/// How tables of the long mode are built, by CR4.
+const fn long_mode(cr4: u64) -> Paging {
+    const PAGING_ON: u64 = 1 << 31;
+    const PAE: u64 = 1 << 5;
+    const LONG_MODE: u64 = 1 << 10;
+    Paging {
+        cr0: PAGING_ON,
+        cr3: 0,
+        cr4: PAE | cr4 & FIVE_LEVELS,
+        efer: LONG_MODE,
+    }
+}
 
 /// The address map of one kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,18 +57,8 @@ pub struct KernelMap {
 impl KernelMap {
     /// The map that this VMCOREINFO describes; `None` if it lacks a value.
     pub fn new(info: &VmcoreInfo<'_>) -> Option<Self> {
-        const PAGING_ON: u64 = 1 << 31;
-        const PAE: u64 = 1 << 5;
-        const FIVE_LEVELS: u64 = 1 << 12;
-        const LONG_MODE: u64 = 1 << 10;
         let five = info.number("pgtable_l5_enabled").unwrap_or(0) == 1;
-        let cr4 = PAE | if five { FIVE_LEVELS } else { 0 };
-        let paging = Paging {
-            cr0: PAGING_ON,
-            cr3: 0,
-            cr4,
-            efer: LONG_MODE,
-        };
+        let paging = long_mode(if five { FIVE_LEVELS } else { 0 });
         let image_bytes = info
             .number("KERNEL_IMAGE_SIZE")
             .and_then(|n| u64::try_from(n).ok());
@@ -65,6 +74,42 @@ impl KernelMap {
             .or_else(|| info.symbol("swapper_pg_dir"))?;
         map.root = map.image_address(root)?;
         Some(map)
+    }
+
+    /// The map of the kernel, whichever it is, whose image these page tables map: the first large
+    /// page that is mapped where images may lie is its begin, and shows how far it was moved. `None`
+    /// as long as no kernel has made its tables.
+    pub fn of_tables(memory: &impl GuestPhysRead, cr3: u64, cr4: u64) -> Option<Self> {
+        let mut map = Self {
+            phys_base: 0,
+            image_bytes: IMAGE_BYTES,
+            root: GuestPhys(cr3 & ADDRESS_MASK),
+            paging: long_mode(cr4),
+            text: GuestVirt(0),
+        };
+        let mut offset = IMAGE_FIRST;
+        while offset < IMAGE_BYTES {
+            let at = GuestVirt(IMAGE_BASE + offset);
+            if let Some(begin) = map.walk(memory, map.root, at) {
+                map.phys_base = begin.0.wrapping_sub(offset).cast_signed();
+                map.text = at;
+                return Some(map);
+            }
+            offset += IMAGE_STEP;
+        }
+        None
+    }
+
+    /// The address in the image by which the map is told from others.
+    pub const fn text(&self) -> GuestVirt {
+        self.text
+    }
+
+    /// Takes the tables at this address of the image for everything outside it.
+    pub(crate) fn use_root(&mut self, root: u64) {
+        if let Some(root) = self.image_address(GuestVirt(root)) {
+            self.root = root;
+        }
     }
 
     /// Whether the page tables at this CR3 map this kernel's text where VMCOREINFO says it is.

@@ -13,6 +13,7 @@
 //! | [`recovery`] | reload it, or give up? |
 //! | [`vmcoreinfo`] | which kernel is it, and where are its structures? |
 //! | [`kernel_map`] | where in its memory is this kernel address? |
+//! | [`linux`] | what is at this address, how is it, and who called whom? |
 //! | [`printk`] | what did it say last? |
 //! | [`fault_record`] | what is kept of the failure across restarts? |
 //! | [`dump`] | how is its memory kept? |
@@ -24,6 +25,7 @@ pub mod detect;
 pub mod dump;
 pub mod fault_record;
 pub mod kernel_map;
+pub mod linux;
 pub mod memory;
 pub mod printk;
 pub mod recovery;

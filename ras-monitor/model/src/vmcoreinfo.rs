@@ -119,6 +119,11 @@ fn note_at(memory: &impl GuestPhysRead, at: GuestPhys) -> Option<Note> {
 }
 
 impl Note {
+    /// The note whose header is at this address, if one is.
+    pub fn at(memory: &impl GuestPhysRead, header: GuestPhys) -> Option<Self> {
+        note_at(memory, header)
+    }
+
     /// Where the note's header begins. Whoever has done with a dead kernel overwrites these
     /// [`HEADER_BYTES`] bytes, so that its successor in the same memory is not mistaken for it.
     pub const fn header(&self) -> GuestPhys {
