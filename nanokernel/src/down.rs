@@ -13,6 +13,7 @@
 
 use crate::fatal;
 use crate::host::Host;
+use crate::ladder::wait;
 use crate::status::Detail;
 use core::fmt::Write;
 use darma_abi::codes::LadderStep;
@@ -55,7 +56,7 @@ impl Host<'_> {
             if let Some(answer) = port.read().and_then(|key| self.answer(key, &mut port)) {
                 return answer;
             }
-            self.wait(LOOK);
+            wait(LOOK);
             looks += 1;
             if looks.is_multiple_of(LOOKS_PER_STATUS) {
                 self.status.publish();

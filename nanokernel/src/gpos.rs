@@ -11,6 +11,7 @@ mod load;
 mod memory;
 mod processor;
 mod records;
+mod resets;
 mod ruin;
 
 pub(crate) use devices::Devices;
@@ -117,6 +118,7 @@ pub(crate) struct Gpos {
     /// What an exit brought up for the main loop.
     notice: Option<Stop>,
     armed: Option<Cycles>,
+    resets: resets::Resets,
     /// What the fault injector is to do in this start.
     #[cfg(feature = "inject")]
     pub(crate) ordered: Option<crate::inject::Ordered>,
@@ -175,6 +177,7 @@ impl Gpos {
             io_apic_base: GuestPhys(machine.io_apic.0),
             notice: None,
             armed: None,
+            resets: resets::Resets::default(),
             #[cfg(feature = "inject")]
             ordered: None,
         };

@@ -80,8 +80,9 @@ impl Host<'_> {
     /// Transition 1: verifies and places the images and enters the kernel. False if the image cannot
     /// be loaded.
     fn start(&mut self, recovered: Option<Report>) -> bool {
-        let begin = time::now();
         self.enter_state(GposState::Reloading);
+        self.end_resets();
+        let begin = time::now();
         self.status.boots += 1;
         let told = self.told();
         trace::record(begin, Kind::LoadStep, 0);
@@ -224,6 +225,7 @@ impl Host<'_> {
         self.enter_state(GposState::Crashed);
         trace::record(detected, Kind::CaptureStep, 0);
         self.gpos.quiesce();
+        self.gpos.begin_resets();
         self.enter_state(GposState::Capturing);
 
         let (_, cr3, ..) = self.gpos.cpu.paging();
@@ -290,11 +292,13 @@ impl Host<'_> {
         timer::arm(Waiter::Gpos, None);
         self.record(verdict);
         self.gpos.quiesce();
+        self.gpos.begin_resets();
     }
 
     /// Transition 5.
     fn ended(&mut self, why: &str) {
         self.gpos.quiesce();
+        self.gpos.begin_resets();
         self.stay_down(GposState::Off, why);
     }
 

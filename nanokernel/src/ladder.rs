@@ -131,7 +131,7 @@ impl Host<'_> {
                     Rung::Rescue => LadderStep::Rescue,
                 };
                 self.report_step(step, wait);
-                self.wait(wait);
+                crate::ladder::wait(wait);
             }
             NextStep::HeldDown => {
                 log::warn!("the GPOS is held down: {why_down}");
@@ -149,6 +149,22 @@ impl Host<'_> {
         self.report_step(step, Nanos(0));
     }
 
+    /// Waits for the devices that were reset when the GPOS was found dead, and tells what came of it.
+    pub(crate) fn end_resets(&mut self) {
+        let resets = self.gpos.end_resets();
+        let functions = resets.by_function + resets.by_bus + resets.left + resets.quarantined;
+        if functions > 0 {
+            report::emit(&Report::Resets {
+                boot: self.status.boots,
+                by_function: resets.by_function,
+                by_bus: resets.by_bus,
+                left: resets.left,
+                quarantined: resets.quarantined,
+                waited_ns: resets.waited.0,
+            });
+        }
+    }
+
     fn report_step(&self, step: LadderStep, wait: Nanos) {
         let now = Nanos(self.status.now_ns());
         let history = &self.ladder.history;
@@ -159,29 +175,29 @@ impl Host<'_> {
             at_ns: now.0,
         });
     }
+}
 
-    /// Lets the tasks have the processor for `wait`.
-    pub(crate) fn wait(&self, wait: Nanos) {
-        let end = Cycles(time::now().0.saturating_add(time_scale().cycles(wait).0));
-        loop {
-            interrupts::disable();
-            if time::now() >= end {
-                interrupts::enable();
-                break;
-            }
+/// Lets the tasks have the processor for `wait`.
+pub(crate) fn wait(wait: Nanos) {
+    let end = Cycles(time::now().0.saturating_add(time_scale().cycles(wait).0));
+    loop {
+        interrupts::disable();
+        if time::now() >= end {
             interrupts::enable();
-            // Armed anew each time: a task's interrupt may be what ended the sleep.
-            timer::arm(Waiter::Monitor, Some(end));
-            interrupts::disable();
-            if time::now() < end {
-                // STI takes effect after HLT has begun, so the expiry cannot slip in between.
-                interrupts::enable_and_hlt();
-            } else {
-                interrupts::enable();
-            }
+            break;
         }
-        timer::arm(Waiter::Monitor, None);
-        // Whoever looks next must not take this expiry for its own.
-        timer::take_expired(Waiter::Monitor);
+        interrupts::enable();
+        // Armed anew each time: a task's interrupt may be what ended the sleep.
+        timer::arm(Waiter::Monitor, Some(end));
+        interrupts::disable();
+        if time::now() < end {
+            // STI takes effect after HLT has begun, so the expiry cannot slip in between.
+            interrupts::enable_and_hlt();
+        } else {
+            interrupts::enable();
+        }
     }
+    timer::arm(Waiter::Monitor, None);
+    // Whoever looks next must not take this expiry for its own.
+    timer::take_expired(Waiter::Monitor);
 }

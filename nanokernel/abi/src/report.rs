@@ -53,6 +53,21 @@ pub enum Event {
         #[serde(default)]
         image: ImageRole,
     },
+    /// The GPOS's PCI functions were reset before it was loaded again. Counts of functions.
+    Resets {
+        /// The start that came before.
+        boot: u32,
+        /// Reset by themselves (function level reset).
+        by_function: u32,
+        /// Reset with the bus that they are on.
+        by_bus: u32,
+        /// Stopped, and left to their drivers to reset.
+        left: u32,
+        /// Given up: they did not stop, or did not come back. The log names them.
+        quarantined: u32,
+        /// What was waited for them after the capture.
+        waited_ns: u64,
+    },
     /// The recovery ladder took a step.
     Ladder {
         /// Which.
@@ -332,6 +347,14 @@ mod tests {
         let (n, boot, at_ns, ns) = (u32::MAX, u32::MAX, u64::MAX, u64::MAX);
         let cause = Cause::DescriptorTablesDestroyed;
         vec![
+            Event::Resets {
+                boot,
+                by_function: n,
+                by_bus: n,
+                left: n,
+                quarantined: n,
+                waited_ns: ns,
+            },
             Event::Ladder {
                 step: LadderStep::TryRescue,
                 failed_starts: n,

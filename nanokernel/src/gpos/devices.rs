@@ -336,7 +336,7 @@ fn config_value(act: ReadAct) -> u64 {
     }
 }
 
-fn write_config(writes: &[HardwareWrite]) {
+pub(super) fn write_config(writes: &[HardwareWrite]) {
     for write in writes {
         // SAFETY: DEVICE-DMA: the policy lets only writes through that keep every function inside
         // its window, aim messages at routed vectors, and are the GPOS's to make.
@@ -358,7 +358,7 @@ fn write_table(writes: impl IntoIterator<Item = TableWrite>) {
     }
 }
 
-const fn port_width(width: Width) -> PortWidth {
+pub(super) const fn port_width(width: Width) -> PortWidth {
     match width {
         Width::One => PortWidth::Byte,
         Width::Two => PortWidth::Word,

@@ -4,6 +4,7 @@
 //! Above the guest of a few hundred bytes where the ladder itself is the question; above Linux where
 //! Linux is a party to it.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -15,6 +16,7 @@ use darma_abi::report::Event as Report;
 use darma_abi::shared::{Doorbell, Mark};
 use xtask::idle_guest::Step;
 use xtask::image::{APPLICATION, Application};
+use xtask::log_compare::section;
 use xtask::qemu::{SOCKET, Serial};
 
 use super::{CLOUD, Scenario};
@@ -52,6 +54,13 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             kernels: CLOUD,
             seconds: 60,
             run: Box::new(pstore),
+        },
+        Scenario {
+            name: "ladder-reset-devices".into(),
+            claim: "devices are reset by themselves, with their bus, or by their drivers, while memory is saved".into(),
+            kernels: CLOUD,
+            seconds: 60,
+            run: Box::new(reset_devices),
         },
     ]
 }
@@ -252,6 +261,69 @@ fn pstore(lab: &Laboratory) -> Result<()> {
         "panic#2 Part1",
         "Kernel panic - not syncing: sysrq triggered crash",
     ] {
+        run.require(run.said(words), format!("Linux did not say {words:?}"))?;
+    }
+    run.require_no_miss()
+}
+
+/// An NVMe controller on the root bus and a random-number generator behind a port of its own, which
+/// reset themselves; another generator without that, alone behind its port; a network card that has no
+/// reset at all.
+const DEVICES: &[&str] = &[
+    "nvme,serial=darma,addr=08.0",
+    "pcie-root-port,id=first,chassis=1,slot=1,addr=09.0",
+    "virtio-rng-pci,bus=first",
+    "pcie-root-port,id=second,chassis=2,slot=2,addr=0a.0",
+    "virtio-rng-pci,bus=second,x-pcie-flr-init=off",
+    "e1000,addr=0b.0",
+];
+
+fn reset_devices(lab: &Laboratory) -> Result<()> {
+    let mut experiment = Experiment::new("ladder-reset-devices", "resets")
+        .configure("gpos.memory", "192M")
+        .configure("dump.size", "208M");
+    for device in DEVICES {
+        experiment
+            .extra
+            .extend(["-device".into(), OsString::from(device)]);
+    }
+    let run = experiment.run(lab)?;
+    let resets: Vec<_> = run
+        .reports
+        .iter()
+        .filter_map(|report| match report {
+            Report::Resets {
+                by_function,
+                by_bus,
+                left,
+                quarantined,
+                waited_ns,
+                ..
+            } => Some((*by_function, *by_bus, *left, *quarantined, *waited_ns)),
+            _ => None,
+        })
+        .collect();
+    let [(by_function, by_bus, left, quarantined, waited_ns)] = resets[..] else {
+        return Err(run.failure(format!("{} reports of resets instead of one", resets.len())));
+    };
+    run.require(
+        (by_function, by_bus, quarantined) == (2, 1, 0) && left >= 1,
+        format!(
+            "{by_function} functions were reset by themselves, {by_bus} with their bus, {left} left, \
+             {quarantined} given up"
+        ),
+    )?;
+    // The hundred milliseconds that a device may take passed during the capture.
+    run.require(
+        waited_ns < 20_000_000,
+        format!("{waited_ns} ns were waited for the devices after the capture"),
+    )?;
+    let seen = |boot: u32| section(&run.console, &format!("functions {boot}"));
+    run.require(
+        seen(1).len() > DEVICES.len() && seen(1) == seen(2),
+        "the second start sees other functions, registers or drivers than the first",
+    )?;
+    for words in ["DARMA-NVME 1 live", "DARMA-NVME 2 live"] {
         run.require(run.said(words), format!("Linux did not say {words:?}"))?;
     }
     run.require_no_miss()

@@ -11,8 +11,8 @@
 use core::fmt;
 
 use super::functions::{
-    Bar, BarKind, Bdf, Capabilities, FunctionFacts, Functions, Header, MAX_FUNCTIONS, MsiFacts,
-    MsixFacts,
+    Bar, BarKind, Bdf, Capabilities, FunctionFacts, FunctionReset, Functions, Header,
+    MAX_FUNCTIONS, MsiFacts, MsixFacts,
 };
 use super::ranges::Span;
 
@@ -231,7 +231,19 @@ fn capabilities(config: &mut impl ConfigAccess, at: Bdf) -> Capabilities {
             0x09 if low_half(config.read32(at, 0)) == 0x1af4 && byte(head, 3) == 5 => {
                 found.virtio_window = Some(offset);
             }
-            0x10 => found.express = Some(offset),
+            0x10 => {
+                found.express = Some(offset);
+                found.express_control = low_half(config.read32(at, offset.wrapping_add(8) & 0xfc));
+                let able = config.read32(at, offset.wrapping_add(4) & 0xfc);
+                if able & 1 << 28 != 0 {
+                    found.function_reset = Some(FunctionReset::Express(offset));
+                }
+            }
+            // Bit 1 of its third byte: function level reset; its neighbour says that pending
+            // transactions can be seen.
+            0x13 if byte(head, 3) & 3 == 3 => {
+                found.function_reset = Some(FunctionReset::Advanced(offset));
+            }
             0x11 if offset <= 0xf4 => {
                 let table = config.read32(at, offset + 4);
                 let pending = config.read32(at, offset + 8);

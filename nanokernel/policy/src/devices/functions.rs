@@ -143,9 +143,23 @@ pub struct Capabilities {
     pub power: Option<u8>,
     /// PCI Express.
     pub express: Option<u8>,
+    /// Device Control of PCI Express as the firmware left it: payload sizes that have to fit those of
+    /// the ports above.
+    pub express_control: u16,
+    /// How the function resets itself and nothing else, if it does.
+    pub function_reset: Option<FunctionReset>,
     /// Virtio's window from configuration space into the function's own memory (Virtio 1.2,
     /// 4.1.4.9): through it the MSI-X table could be written behind our back.
     pub virtio_window: Option<u8>,
+}
+
+/// How a function resets itself, without its neighbours. Offsets are those of the capability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FunctionReset {
+    /// PCI Express, Function Level Reset (PCIe 5.0, 6.6.2).
+    Express(u8),
+    /// The same for functions of conventional PCI (ECN Advanced Capabilities).
+    Advanced(u8),
 }
 
 /// What kind of header a function has.

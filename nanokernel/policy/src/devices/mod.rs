@@ -7,6 +7,7 @@
 //!   a processor or a delivery mode that is not the GPOS's;
 //! - [`virtual_pci`]: our own functions, the panic notifier and the shared-memory device;
 //! - [`claims`] and [`task_function`]: functions and pins that the real-time tasks own;
+//! - [`resets`]: stopping the functions of a dead GPOS and resetting them for the next one;
 //! - [`power`]: port writes that would reset or switch off the machine;
 //! - [`ranges`]: the address arithmetic under them.
 //!
@@ -24,6 +25,7 @@ pub mod msix;
 pub mod pci_config;
 pub mod power;
 pub mod ranges;
+pub mod resets;
 pub mod task_function;
 mod virtual_function;
 pub mod virtual_pci;

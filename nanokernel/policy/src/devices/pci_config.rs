@@ -29,8 +29,8 @@ use heapless::Vec;
 
 use crate::mmio::Width;
 
-use super::function_view::{Access, Function, Owner, ROM, Seen, Surroundings, width_mask};
-use super::functions::{Bar, Bdf, FunctionFacts, Functions, Header, MAX_FUNCTIONS};
+use super::function_view::{Access, Function, Owner, Seen, Surroundings, width_mask};
+use super::functions::{Bar, Bdf, FunctionFacts, Functions, MAX_FUNCTIONS};
 use super::message::{Processor, VectorAllocator};
 use super::ranges::{AddressRules, Span};
 use super::virtual_pci::{VirtualEffect, VirtualPci};
@@ -130,7 +130,7 @@ impl fmt::Display for AbsentFunction {
 
 /// The configuration space that the GPOS sees.
 pub struct PciConfig {
-    functions: Vec<Function, MAX_FUNCTIONS>,
+    pub(super) functions: Vec<Function, MAX_FUNCTIONS>,
     rules: AddressRules,
     processor: Processor,
     latch: u32,
@@ -214,49 +214,6 @@ impl PciConfig {
         for function in &mut self.functions {
             *function = Function::new(function.facts, function.owner);
         }
-    }
-
-    /// Stops a function of the GPOS: no interrupt, no DMA. Empty for an index that is not its.
-    pub fn quiesce(&self, index: u8) -> Vec<HardwareWrite, 4> {
-        let mut writes = Vec::new();
-        if let Some(facts) = self.owned_facts(index)
-            && facts.header == Header::Endpoint
-            && !facts.is_chip_set()
-        {
-            let write = |offset, value: u32| facts.write(offset, Width::Two, value);
-            let msi = facts
-                .capabilities
-                .msi
-                .map(|msi| write(msi.at + 2, msi.disabled()));
-            let msix = facts
-                .capabilities
-                .msix
-                .map(|msix| write(msix.at + 2, 0x4000));
-            // Interrupt pin off, bus mastering off, decoding as it is needed for a reset.
-            writes.extend([write(4, 0x0403)].into_iter().chain(msi).chain(msix));
-        }
-        writes
-    }
-
-    /// Puts a function of the GPOS back where the firmware had it, after its reset.
-    pub fn restore(&self, index: u8) -> Vec<HardwareWrite, 9> {
-        let mut writes = Vec::new();
-        let Some(function) = self.functions.get(usize::from(index)) else {
-            return writes;
-        };
-        let facts = &function.facts;
-        if function.owner == Owner::Gpos && facts.header == Header::Endpoint && !facts.is_chip_set()
-        {
-            let fresh = Function::new(*facts, Owner::Gpos);
-            writes.extend([facts.write(4, Width::Two, 0x0400)]);
-            for slot in 0..=ROM {
-                if fresh.register(slot).is_some() {
-                    writes.extend(fresh.hardware(slot));
-                }
-            }
-            writes.extend([facts.write(4, Width::Two, 0x0003)]);
-        }
-        writes
     }
 
     /// Answers a read of one of the eight ports.
@@ -383,11 +340,6 @@ impl PciConfig {
             }
         }
         rules
-    }
-
-    fn owned_facts(&self, index: u8) -> Option<&FunctionFacts> {
-        let function = self.functions.get(usize::from(index))?;
-        (function.owner == Owner::Gpos).then_some(&function.facts)
     }
 
     /// The function and offset that a data port stands for now.

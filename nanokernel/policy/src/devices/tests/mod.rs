@@ -10,6 +10,7 @@ mod messages;
 mod ours;
 mod promises;
 mod resets;
+mod stops;
 mod tables;
 
 use std::collections::BTreeMap;
