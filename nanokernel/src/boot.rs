@@ -189,10 +189,12 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
     console::echo_to_com1(false);
     // SAFETY: SHARED-REGION: the base is the plan's.
     let status = unsafe { Status::new(HostPhys(plan.shared().base()), tsc_hz) };
+    // SAFETY: OWNED-RANGE: the only views of both stores are taken here, once.
+    let ras = unsafe { Ras::new(plan, &gpos.memory, config.dump_slots) };
     let host = Host {
         gpos,
         loader,
-        ras: Ras::new(plan.dump_store()),
+        ras,
         status,
         config,
         reserved_bytes: reserved(plan),

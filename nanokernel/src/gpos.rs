@@ -57,6 +57,8 @@ pub(crate) enum Stop {
     },
     /// The monitor's timer.
     MonitorTimer,
+    /// The GPOS sleeps, nothing waits for it, and there is work for spare time.
+    Spare,
     /// A task faulted and was contained.
     TaskFault,
     /// The application asked for the end.
@@ -109,6 +111,8 @@ pub(crate) struct Gpos {
     code_pages: CodePages<RamPage>,
     /// The GPOS sleeps in HLT.
     pub(crate) idle: bool,
+    /// There is work to be done where the GPOS sleeps.
+    pub(crate) work_waits: bool,
     tables: &'static mut NestedTables<NESTED_TABLES>,
     routes: Routes,
     msrs: MsrPolicy,
@@ -172,6 +176,7 @@ impl Gpos {
             paths: Paths::default(),
             code_pages: CodePages::new(),
             idle: false,
+            work_waits: false,
             processor,
             machine_io_apic,
             io_apic_base: GuestPhys(machine.io_apic.0),

@@ -15,7 +15,7 @@
 
 use crate::gpos::{Gpos, Loader, Stop};
 use crate::ladder::Ladder;
-use crate::ras::Ras;
+use crate::ras::{Failure, Ras, functions};
 use crate::status::Status;
 use crate::{report, watch};
 use core::fmt::Write;
@@ -26,6 +26,7 @@ use darma_machine::{paging, time};
 use darma_policy::boot::config::Config;
 use darma_policy::boot::ramdisk::Role;
 use darma_ras_model::detect::{Detector, Event, Severity, Verdict};
+use darma_ras_model::fault_record::EventKind;
 use darma_rtos::timer::{self, Waiter};
 use darma_rtos::trace::{self, Kind};
 use darma_rtos::{set_phase, time_scale};
@@ -115,6 +116,7 @@ impl Host<'_> {
             }
             report::emit(&recovery);
         }
+        self.ras.event(at_ns, EventKind::Boot, self.status.boots, 0);
         report::emit(&Report::Boot {
             n: self.status.boots,
             at_ns,
@@ -138,9 +140,14 @@ impl Host<'_> {
                     None
                 }
                 Stop::Exit => return None,
+                Stop::Spare => {
+                    self.gpos.work_waits = self.ras.pack();
+                    None
+                }
                 Stop::MonitorTimer => {
                     let verdict = self.look();
                     self.arm_look();
+                    self.pack_busy();
                     verdict
                 }
             };
@@ -176,6 +183,8 @@ impl Host<'_> {
         match mark {
             Mark::UserspaceUp => {
                 self.ladder.history.reached_user_space();
+                let boot = self.status.boots;
+                self.ras.event(at_ns, EventKind::UserSpace, boot, 0);
                 self.enter_state(match self.ladder.role() {
                     Role::First => GposState::Up,
                     Role::Rescue => GposState::Rescue,
@@ -224,28 +233,36 @@ impl Host<'_> {
         let announced = self.announced.map(|(kind, _)| kind);
         self.enter_state(GposState::Crashed);
         trace::record(detected, Kind::CaptureStep, 0);
+        let functions = functions(&self.gpos);
         self.gpos.quiesce();
         self.gpos.begin_resets();
         self.enter_state(GposState::Capturing);
 
-        let (_, cr3, ..) = self.gpos.cpu.paging();
         let code = announced.map_or(0, CrashKind::code);
-        self.ras.open(
-            &mut self.gpos,
+        let failure = Failure {
             verdict,
-            self.status.boots,
+            boot: self.status.boots,
             at_ns,
             detect_ns,
-            code,
-        );
+            announced: code,
+        };
+        self.ras
+            .open(&mut self.gpos, &mut self.status, &failure, &functions);
         trace::record(time::now(), Kind::CaptureStep, 1);
-        let words = self.ras.read_log(&self.gpos.memory, cr3);
+        let processor = self.gpos.processor_for_dump();
+        let logging = time::now();
+        let words = self.ras.read_log(&self.gpos.memory, processor.cr3);
         let line = match self.ras.panic_reason() {
             Some(reason) => Line::from_bytes(reason),
             None => described(verdict, self.gpos.cpu.rip()),
         };
+        self.ras.set_line(line.as_str());
+        let log_ns = self.nanos_since(logging);
         trace::record(time::now(), Kind::CaptureStep, 2);
-        let captured = self.ras.save_memory(&self.gpos.memory, &words, cr3, at_ns);
+        let captured = self
+            .ras
+            .save_memory(&self.gpos.memory, &words, &processor, at_ns);
+        self.gpos.work_waits = true;
         self.leave_log(verdict.cause, at_ns);
         let capture_ns = self.nanos_since(detected);
 
@@ -260,6 +277,12 @@ impl Host<'_> {
             line: Text::new(line.as_str()),
         });
         self.status.dump_bytes = captured.dump_bytes;
+        self.ras.event(
+            at_ns,
+            EventKind::Fault,
+            self.status.boots,
+            captured.sequence,
+        );
         self.take_counters();
         report::emit(&Report::Fault {
             n,
@@ -282,6 +305,9 @@ impl Host<'_> {
             dump_bytes: captured.dump_bytes,
             dump_pages: captured.saved_pages,
             partial: captured.lost_pages > 0,
+            log_ns,
+            scan_ns: captured.scan_ns,
+            save_ns: captured.save_ns,
         }
     }
 

@@ -17,6 +17,7 @@ use darma_policy::boot::command_line::Told;
 use darma_policy::boot::config::UseOfRescue;
 use darma_policy::boot::ramdisk::Role;
 use darma_policy::boot::ramoops::Panicked;
+use darma_ras_model::fault_record::EventKind;
 use darma_ras_model::recovery::{History, NextStep, Policy, Rung};
 use darma_rtos::time_scale;
 use darma_rtos::timer::{self, Waiter};
@@ -142,6 +143,12 @@ impl Host<'_> {
 
     /// Leaves the GPOS down until somebody asks for another start.
     pub(crate) fn stay_down(&mut self, state: GposState, why: &str) {
+        let event = match state {
+            GposState::Off => EventKind::Off,
+            _ => EventKind::Held,
+        };
+        let (now, boot) = (self.status.now_ns(), self.status.boots);
+        self.ras.event(now, event, boot, 0);
         self.report_step(LadderStep::Down, Nanos(0));
         let (rung, step) = self.down(state, why);
         self.ladder.history.released(rung);

@@ -125,7 +125,7 @@ impl Status {
     }
 
     /// A task's line: its latencies over all phases.
-    fn task_entry(&mut self, index: usize) -> Option<TaskEntry> {
+    pub(crate) fn task_entry(&mut self, index: usize) -> Option<TaskEntry> {
         let counts = darma_rtos::counts(index)?;
         self.sum.clear();
         for phase in PHASES {

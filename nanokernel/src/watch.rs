@@ -4,6 +4,7 @@
 //! the guest's time, nothing of the tasks'. Verdicts are `darma_ras_model::detect`'s.
 
 use crate::host::Host;
+use crate::ras::Failure;
 use crate::report;
 use core::fmt::Write;
 use darma_abi::report::{Event as Report, Line};
@@ -54,6 +55,13 @@ impl Host<'_> {
         timer::arm(Waiter::Monitor, Some(next));
     }
 
+    /// Packs a little of the last dump even if the GPOS never sleeps: a piece a look.
+    pub(crate) fn pack_busy(&mut self) {
+        if self.gpos.work_waits {
+            self.gpos.work_waits = self.ras.pack();
+        }
+    }
+
     /// Records what the GPOS lives on with, or what is no failure.
     pub(crate) fn record(&mut self, verdict: Verdict) {
         let at_ns = self.status.now_ns();
@@ -61,7 +69,14 @@ impl Host<'_> {
         let evidence = words(&verdict.evidence);
         let cause = verdict.cause;
         log::info!("recorded: {cause}: {evidence}");
-        let _ = self.ras.note(&mut self.gpos, verdict, boot, at_ns);
+        let failure = Failure {
+            verdict,
+            boot,
+            at_ns,
+            detect_ns: 0,
+            announced: 0,
+        };
+        let _ = self.ras.note(&self.gpos, &failure);
         report::emit(&Report::Incident {
             boot,
             cause,

@@ -144,6 +144,15 @@ pub enum Event {
         dump_pages: u64,
         /// The store was full before the memory was through.
         partial: bool,
+        /// Of the capture: time to find and read the kernel's log.
+        #[serde(default)]
+        log_ns: u64,
+        /// Of the capture: time to look through the memory.
+        #[serde(default)]
+        scan_ns: u64,
+        /// Of the capture: time to copy and sum it, or to pack what would not have fitted.
+        #[serde(default)]
+        save_ns: u64,
     },
     /// A task's latencies under one condition, from the deadline to its first instruction.
     Task {
@@ -400,6 +409,9 @@ mod tests {
                 dump_bytes: ns,
                 dump_pages: ns,
                 partial: false,
+                log_ns: ns,
+                scan_ns: ns,
+                save_ns: ns,
             },
             Event::Task {
                 name,

@@ -24,6 +24,23 @@ pub unsafe fn write(to: HostPhys, data: &[u8]) {
     unsafe { copy_bytes(data.as_ptr(), to.0 as *mut u8, data.len()) };
 }
 
+/// The word of which `words` words from `at` on are made throughout; `None` if they differ. Ends at
+/// the first that does; eight bytes a turn, and an interrupt may be taken between any two.
+///
+/// # Safety
+/// As [`read`]; `at` is a multiple of eight.
+pub unsafe fn uniform(at: HostPhys, words: usize) -> Option<u64> {
+    // SAFETY: IDENTITY-MAP, promised by the caller; the string instruction only reads.
+    unsafe {
+        let first = (at.0 as *const u64).read_volatile();
+        let same: u8;
+        core::arch::asm!("repe scasq", "sete {same}", same = out(reg_byte) same,
+                         inout("rcx") words => _, inout("rdi") at.0 => _, in("rax") first,
+                         options(nostack, readonly));
+        (same != 0).then_some(first)
+    }
+}
+
 /// Fills physical memory with zeros.
 ///
 /// # Safety

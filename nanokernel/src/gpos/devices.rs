@@ -9,6 +9,7 @@ use darma_abi::units::{GuestPhys, HostPhys, Vector};
 use darma_machine::port::Width as PortWidth;
 use darma_machine::{memory, pci, port};
 use darma_policy::devices::ecam::{self, EcamRegister};
+use darma_policy::devices::functions::MAX_FUNCTIONS;
 use darma_policy::devices::msix::{MsixAct, MsixRead, MsixTables, TableWrite};
 use darma_policy::devices::pci_config::{BarMoved, HardwareWrite, PciConfig, ReadAct, WriteAct};
 use darma_policy::devices::power::{PowerAct, PowerPorts};
@@ -282,7 +283,7 @@ impl Gpos {
     /// Stops every device of the dead GPOS: no DMA, no interrupts; then puts its configuration back
     /// to what the firmware had set, for the next start.
     pub(crate) fn quiesce(&mut self) {
-        for index in 0..darma_policy::devices::functions::MAX_FUNCTIONS {
+        for index in 0..MAX_FUNCTIONS {
             let index = u8::try_from(index).unwrap_or(u8::MAX);
             write_config(&self.devices.pci.quiesce(index));
         }
@@ -291,7 +292,7 @@ impl Gpos {
 
     /// Gives the devices back their firmware configuration and forgets what the GPOS wrote there.
     pub(crate) fn restore_devices(&mut self) {
-        for index in 0..darma_policy::devices::functions::MAX_FUNCTIONS {
+        for index in 0..MAX_FUNCTIONS {
             let index = u8::try_from(index).unwrap_or(u8::MAX);
             write_config(&self.devices.pci.restore(index));
         }

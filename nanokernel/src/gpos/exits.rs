@@ -153,6 +153,9 @@ impl Gpos {
                 self.idle = false;
                 return Ok(());
             }
+            if self.work_waits {
+                return Err(Stop::Spare);
+            }
             interrupts::disable();
             if ATTENTION.load(Ordering::Relaxed) == 0 {
                 // STI takes effect after HLT has begun, so nothing can slip in between.

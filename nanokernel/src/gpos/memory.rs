@@ -6,6 +6,7 @@ use darma_machine::memory;
 use darma_policy::boot::memory_plan::MemoryPlan;
 use darma_policy::boot::span::Span;
 use darma_policy::mmio::{CodeAddress, GuestPhysRead};
+use darma_ras_model::dump::PageSource;
 use heapless::Vec;
 
 /// Most separate ranges of RAM that the GPOS can have.
@@ -80,5 +81,17 @@ impl GuestPhysRead for GuestMemory {
         // SAFETY: GPOS-RAM, as in `write`; a copy, so a concurrent change is only an odd value.
         unsafe { memory::read(HostPhys(at.0), out) };
         true
+    }
+}
+
+impl PageSource for GuestMemory {
+    fn uniform(&self, at: GuestPhys) -> Option<u64> {
+        const WORDS: usize = 512;
+        if !self.holds(at, 8 * WORDS) {
+            return None;
+        }
+        // SAFETY: GPOS-RAM, as in `write`: it is only read, and nothing is concluded from it but how
+        // the page is kept.
+        unsafe { memory::uniform(HostPhys(at.0), WORDS) }
     }
 }

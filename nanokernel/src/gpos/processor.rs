@@ -7,6 +7,9 @@ use darma_policy::cpuid::{self, CpuidLeaf};
 use darma_policy::mmio::Trapped;
 use darma_policy::msr::{ControlRegisters, MsrFacts, MsrRead, MsrWrite, Mtrrs, is_virtualization};
 use darma_ras_model::detect::Foreign;
+use darma_ras_model::dump::MsrNote;
+use darma_ras_model::dump::vital::Processor;
+use heapless::Vec;
 use x86_64::registers::model_specific::Msr;
 
 const GENERAL_PROTECTION: u8 = 13;
@@ -60,7 +63,70 @@ pub(super) fn reset_own_msrs() {
     clear(host_cpuid(0xd, 1).eax & XSAVES != 0, 0xda0);
 }
 
+/// Those of the guest's own MSRs that the control block does not hold.
+fn unswitched_msrs() -> impl Iterator<Item = MsrNote> {
+    const RDTSCP: u32 = 1 << 27;
+    const SPEC_CTRL: u32 = 1 << 26;
+    const XSAVES: u32 = 1 << 3;
+    let exists = [
+        (host_cpuid(0x8000_0001, 0).edx & RDTSCP != 0, 0xc000_0103),
+        (host_cpuid(7, 0).edx & SPEC_CTRL != 0, 0x48),
+        (host_cpuid(0xd, 1).eax & XSAVES != 0, 0xda0),
+    ];
+    let existing = exists.into_iter().filter(|(exists, _)| *exists);
+    existing.map(|(_, number)| MsrNote {
+        number: u64::from(number),
+        // SAFETY: CPUID says that it exists; reading it has no effect.
+        value: unsafe { Msr::new(number).read() },
+    })
+}
+
 impl Gpos {
+    /// The MSRs that are neither in the control block's state nor the local APIC's, for the dump.
+    pub(crate) fn own_msrs(&mut self) -> Vec<MsrNote, 16> {
+        /// APIC base, MCG_STATUS, DEBUGCTL, default memory type.
+        const VIRTUAL: [u32; 4] = [0x1b, 0x17a, 0x1d9, 0x2ff];
+        let mut found: Vec<_, 16> = unswitched_msrs().collect();
+        for msr in VIRTUAL {
+            let value = match self.msrs.read(msr, self.control_registers()) {
+                Ok(MsrRead::Value(value)) => Ok(value),
+                Ok(MsrRead::Apic) => self.apic.read_msr(msr, time::now()),
+                Err(fault) => Err(fault),
+            };
+            let number = u64::from(msr);
+            if let Ok(value) = value {
+                let _ = found.push(MsrNote { number, value });
+            }
+        }
+        found
+    }
+
+    /// What a dump's order of importance depends on.
+    pub(crate) fn processor_for_dump(&self) -> Processor {
+        let frozen = self.cpu.freeze();
+        let [.., gs] = frozen.segments;
+        Processor {
+            cr3: frozen.cr3,
+            cr4: frozen.cr4,
+            rsp: self.cpu.register(4),
+            gs: [gs.base, frozen.kernel_gs_base],
+        }
+    }
+
+    /// The local APIC's registers, in the order of their places in its page.
+    pub(crate) fn local_apic_registers(&self) -> [u32; 64] {
+        const X2APIC: u32 = 0x800;
+        let now = time::now();
+        let mut registers = [0; 64];
+        for (register, number) in registers.iter_mut().zip(0..) {
+            *register = match self.apic.read_msr(X2APIC + number, now) {
+                Ok(value) => low(value),
+                Err(_) => self.apic.read_mmio(number << 4, now),
+            };
+        }
+        registers
+    }
+
     pub(super) fn cpuid(&mut self) {
         let (leaf, subleaf) = (low(self.cpu.register(0)), low(self.cpu.register(1)));
         let (_, _, cr4, _) = self.cpu.paging();

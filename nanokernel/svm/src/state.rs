@@ -7,7 +7,7 @@ use crate::vcpu::{
 };
 use crate::vmcb::{Segment, State};
 use core::arch::asm;
-use darma_abi::units::{GuestPhys, GuestVirt};
+use darma_abi::units::{GuestPhys, GuestVirt, Vector};
 
 /// Where and how the guest starts: the 64-bit Linux boot protocol's processor state.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +68,21 @@ pub struct FrozenState {
     pub sysenter_esp: u64,
     pub sysenter_eip: u64,
     pub pat: u64,
+}
+
+/// What was on its way into the guest when it stopped.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PendingState {
+    /// EVENTINJ (APM2 15.20).
+    pub injection: u64,
+    /// EXITINTINFO (APM2 15.7.2).
+    pub interrupted: u64,
+    /// The virtual interrupt control (APM2 15.21).
+    pub virtual_interrupt: u64,
+    /// Whether it was in an interrupt shadow.
+    pub shadow: bool,
+    /// The interrupt that it was offered and had not taken.
+    pub offered: Option<Vector>,
 }
 
 impl VirtualCpu {
@@ -256,6 +271,18 @@ impl VirtualCpu {
             self.vmcb.state.cs.attributes,
             self.vmcb.state.cpl,
         )
+    }
+
+    /// What was on its way into the stopped guest.
+    pub fn pending(&self) -> PendingState {
+        let control = &self.vmcb.control;
+        PendingState {
+            injection: control.event_injection,
+            interrupted: control.exit_interrupt_info,
+            virtual_interrupt: control.virtual_interrupt,
+            shadow: self.in_interrupt_shadow(),
+            offered: self.offered,
+        }
     }
 
     /// Collects the whole state of the stopped guest.

@@ -1,48 +1,39 @@
-//! The fault record: what is kept of one failure, in a region that outlives the GPOS.
+//! What is kept of every failure, in memory that outlives the GPOS.
 //!
-//! The region holds a ring of equal slots; record number `n` goes to slot `n mod slots`, so the
-//! newest records survive. A slot is written in place, in an order that a power cut or a fault of
-//! our own cannot turn into a lie:
+//! | part | holds | dropped |
+//! |---|---|---|
+//! | [`FaultRecord`] | cause, evidence, place, backtrace, counts, where the dump is; 2.7 KiB | last |
+//! | [`MiniDump`] | all registers, the log's tail, bytes of the stack; 13 KiB | first: oldest, when room is short |
+//! | [`EventRecord`] | one line of the timeline: starts, failures, what was done | oldest |
 //!
-//! 1. [`FaultStore::open`] clears the header: from here the slot is void;
-//! 2. the caller fills the body (9 KiB, never on a stack);
-//! 3. [`FaultStore::seal`] computes the checksum and writes the header last.
+//! Each part is a [`Ring`] of slots in its own named region ([`regions`]); a slot counts only if magic,
+//! version, size and CRC-32C fit, so a record that was damaged in place is skipped and counted. Failures
+//! with the same fingerprint are one group: each record says the how manieth of its group it is, which
+//! stays right after the first ones are gone.
 //!
-//! A reader takes a record only if magic, version, size and CRC-32C all fit. All numbers are in the
-//! byte order of the processor, little-endian; the layout is fixed by `const` assertions and
-//! versioned. Text fields are padded with zeros.
+//! All numbers are little-endian; layouts are asserted and versioned. Text is padded with zeros.
 
+mod minidump;
+pub mod regions;
 mod registers;
+mod ring;
+mod store;
 
+pub use minidump::{LOG_BYTES, MiniDump, STACK_BYTES};
 pub use registers::{Registers, Segment, Table};
+pub use ring::{Record, Ring, RingReader};
+pub use store::{FaultReader, FaultStore, Group};
 
-use crate::crc32c::Crc32c;
 use core::mem::offset_of;
 use darma_abi::units::Nanos;
-use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Marks a sealed slot.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"DARMAFLT");
-/// Changes with every change of the layout.
-pub const VERSION: u32 = 1;
-/// Most bytes kept of the kernel's log.
-pub const LOG_BYTES: usize = 8192;
-/// Bytes of one slot.
-pub const SLOT_BYTES: usize = size_of::<Slot>();
+/// Most bytes kept of a backtrace's text.
+pub const BACKTRACE_BYTES: usize = 2048;
+/// Most bytes kept of a line.
+pub const LINE_BYTES: usize = 160;
 
-/// What makes a slot valid.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-struct Header {
-    magic: u64,
-    version: u32,
-    body_bytes: u32,
-    sequence: u64,
-    checksum: u32,
-    reserved: u32,
-}
-
-/// One failure. Neither `Copy` nor `Clone`: 9 KiB are never moved by accident.
+/// One failure. Neither `Copy` nor `Clone`: kilobytes are never moved by accident.
 #[derive(Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct FaultRecord {
@@ -64,73 +55,159 @@ pub struct FaultRecord {
     pub exit_info_1: u64,
     /// Its second information word.
     pub exit_info_2: u64,
-    /// The processor at that point.
-    pub registers: Registers,
-    /// The kernel's release, from VMCOREINFO; empty if that was not found.
-    pub release: [u8; 64],
-    /// Where the dump begins in the dump store, in bytes.
-    pub dump_offset: u64,
-    /// Its length in bytes; 0: no dump.
+    /// The instruction pointer at that point.
+    pub rip: u64,
+    /// The stack pointer.
+    pub rsp: u64,
+    /// The page-table root.
+    pub cr3: u64,
+    /// What failures of the same origin have in common: a hash of the cause and of the functions on
+    /// the stack. 0: not known.
+    pub fingerprint: u64,
+    /// The how manieth with this fingerprint, from 1; 0 if that is not known.
+    pub occurrence: u32,
+    /// 1: the GPOS went on, the failure was noted only.
+    pub survived: u32,
+    /// The number of its dump in the dump store, from 1; 0: no dump.
+    pub dump: u64,
+    /// The dump's data, in bytes, when it was made.
     pub dump_bytes: u64,
     /// The dump's pages that are saved.
     pub dump_saved_pages: u64,
     /// The dump's pages that are lost; more than 0: partial.
     pub dump_lost_pages: u64,
-    /// Bytes used of `log`.
-    pub log_bytes: u32,
-    /// Records in `log`.
+    /// How long the capture took, in nanoseconds.
+    pub capture_ns: u64,
+    /// Records in the log's tail.
     pub log_records: u32,
     /// Records that could not be read; more than 0: the log has gaps.
     pub log_lost: u32,
+    /// Bytes used of `backtrace`.
+    pub backtrace_bytes: u32,
     /// Zero.
     pub reserved: u32,
-    /// The kernel log's tail, ASCII, oldest line first.
-    pub log: [u8; LOG_BYTES],
+    /// The kernel's release, from VMCOREINFO; empty if that was not found.
+    pub release: [u8; 64],
+    /// The reason in the kernel's words, or what was detected where.
+    pub line: [u8; LINE_BYTES],
+    /// What led to the cause, in words.
+    pub evidence_text: [u8; LINE_BYTES],
+    /// The backtrace, a line per frame, innermost first.
+    pub backtrace: [u8; BACKTRACE_BYTES],
 }
 
-#[derive(FromBytes, IntoBytes, KnownLayout, Immutable)]
+/// One point of the timeline.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
 #[repr(C)]
-struct Slot {
-    header: Header,
-    body: FaultRecord,
+pub struct EventRecord {
+    /// When, in nanoseconds since the machine started.
+    pub at_ns: u64,
+    /// [`EventKind::code`].
+    pub kind: u32,
+    /// Which boot of the GPOS it belongs to.
+    pub boot: u32,
+    /// A failure's number, or 0.
+    pub fault: u64,
+}
+
+/// What an [`EventRecord`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// The machine started: times begin anew.
+    MachineStart = 1,
+    /// The GPOS was entered.
+    Boot = 2,
+    /// It reached user space.
+    UserSpace = 3,
+    /// It failed.
+    Fault = 4,
+    /// It is held down.
+    Held = 5,
+    /// It ended by itself.
+    Off = 6,
+}
+
+impl EventKind {
+    /// The number that stands for it.
+    pub const fn code(self) -> u32 {
+        self as u32
+    }
+
+    /// The kind with this number, if there is one.
+    pub const fn from_code(code: u32) -> Option<Self> {
+        Some(match code {
+            1 => Self::MachineStart,
+            2 => Self::Boot,
+            3 => Self::UserSpace,
+            4 => Self::Fault,
+            5 => Self::Held,
+            6 => Self::Off,
+            _ => return None,
+        })
+    }
 }
 
 const _: () = {
-    assert!(size_of::<Header>() == 32);
-    assert!(offset_of!(Slot, body) == 32);
     assert!(offset_of!(FaultRecord, detected_at_ns) == 16);
-    assert!(offset_of!(FaultRecord, registers) == 64);
-    assert!(offset_of!(FaultRecord, release) == 560);
-    assert!(offset_of!(FaultRecord, log) == 560 + 64 + 48);
-    assert!(SLOT_BYTES == 32 + 672 + LOG_BYTES);
+    assert!(offset_of!(FaultRecord, rip) == 64);
+    assert!(offset_of!(FaultRecord, fingerprint) == 88);
+    assert!(offset_of!(FaultRecord, occurrence) == 96);
+    assert!(offset_of!(FaultRecord, dump) == 104);
+    assert!(offset_of!(FaultRecord, log_records) == 144);
+    assert!(offset_of!(FaultRecord, release) == 160);
+    assert!(offset_of!(FaultRecord, line) == 224);
+    assert!(offset_of!(FaultRecord, backtrace) == 544);
+    assert!(size_of::<FaultRecord>() == 544 + BACKTRACE_BYTES);
+    assert!(size_of::<EventRecord>() == 24);
 };
 
+impl Record for FaultRecord {
+    const MAGIC: u64 = u64::from_le_bytes(*b"DARMAFLT");
+    const VERSION: u32 = 2;
+}
+
+impl Record for EventRecord {
+    const MAGIC: u64 = u64::from_le_bytes(*b"DARMAEVT");
+    const VERSION: u32 = 1;
+}
+
 impl FaultRecord {
-    /// The log's text.
-    pub fn log_text(&self) -> &[u8] {
-        let used = usize::try_from(self.log_bytes)
-            .unwrap_or(LOG_BYTES)
-            .min(LOG_BYTES);
-        self.log.get(..used).unwrap_or(&[])
+    /// The backtrace's text.
+    pub fn backtrace_text(&self) -> &[u8] {
+        let used = usize::try_from(self.backtrace_bytes).unwrap_or(BACKTRACE_BYTES);
+        self.backtrace.get(..used).unwrap_or(&self.backtrace)
+    }
+
+    /// The reason, if there is one.
+    pub fn line_text(&self) -> Option<&str> {
+        text(&self.line)
+    }
+
+    /// What led to the cause, if that was noted.
+    pub fn evidence_words(&self) -> Option<&str> {
+        text(&self.evidence_text)
     }
 
     /// The kernel's release, if it is known.
     pub fn release_text(&self) -> Option<&str> {
-        let end = self
-            .release
-            .iter()
-            .position(|byte| *byte == 0)
-            .unwrap_or(self.release.len());
-        let text = self.release.get(..end).filter(|text| !text.is_empty())?;
-        core::str::from_utf8(text).ok()
+        text(&self.release)
     }
 
     /// Sets the kernel's release, cut to what fits.
     pub fn set_release(&mut self, release: &str) {
-        self.release = [0; 64];
-        for (to, from) in self.release.iter_mut().zip(release.bytes()) {
-            *to = from;
-        }
+        fill(&mut self.release, release);
+    }
+
+    /// Sets the reason, cut to what fits.
+    pub fn set_line(&mut self, line: &str) {
+        fill(&mut self.line, line);
+    }
+
+    /// Sets what led to the cause, cut to what fits.
+    pub fn set_evidence(&mut self, words: &str) {
+        fill(&mut self.evidence_text, words);
     }
 
     /// When the evidence was seen.
@@ -139,202 +216,25 @@ impl FaultRecord {
     }
 }
 
-/// The ring of records in a region of bytes.
-#[derive(Debug)]
-pub struct FaultStore<'r> {
-    region: &'r mut [u8],
-    crc32c: Crc32c,
-    next_sequence: u64,
+/// Text up to the first zero; `None` if there is none or it is not UTF-8.
+fn text(field: &[u8]) -> Option<&str> {
+    let used = field.split(|byte| *byte == 0).next()?;
+    core::str::from_utf8(used)
+        .ok()
+        .filter(|text| !text.is_empty())
 }
 
-impl<'r> FaultStore<'r> {
-    /// Takes a region, 8-byte aligned, and goes on behind the newest valid record in it. `None` if
-    /// not even one slot fits. A region of zeros (or of anything) is an empty store.
-    pub fn new(region: &'r mut [u8], crc32c: Crc32c) -> Option<Self> {
-        let mut store = Self {
-            region,
-            crc32c,
-            next_sequence: 1,
-        };
-        if store.slots() == 0 || !store.region.as_ptr().addr().is_multiple_of(8) {
-            return None;
-        }
-        let newest = store
-            .records()
-            .map(|(sequence, _)| sequence)
-            .max()
-            .unwrap_or(0);
-        store.next_sequence = newest.saturating_add(1);
-        Some(store)
+/// Puts as many whole characters into a field as fit.
+fn fill(field: &mut [u8], text: &str) {
+    field.fill(0);
+    let mut end = text.len().min(field.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
     }
-
-    /// How many records fit.
-    pub const fn slots(&self) -> usize {
-        self.region.len() / SLOT_BYTES
+    for (to, from) in field.iter_mut().zip(text.bytes().take(end)) {
+        *to = from;
     }
-
-    /// The number that the next record will have, from 1.
-    pub const fn next_sequence(&self) -> u64 {
-        self.next_sequence
-    }
-
-    /// Voids the next slot and hands out its body, zeroed, to be filled in place.
-    pub fn open(&mut self) -> Option<&mut FaultRecord> {
-        let slot = self.slot_mut(self.next_sequence)?;
-        slot.header.zero();
-        slot.body.zero();
-        Some(&mut slot.body)
-    }
-
-    /// The slot that was opened last, as filled so far.
-    pub fn opened(&mut self) -> Option<&mut FaultRecord> {
-        self.slot_mut(self.next_sequence).map(|slot| &mut slot.body)
-    }
-
-    /// Makes the slot that was opened last a record. Returns its number.
-    pub fn seal(&mut self) -> Option<u64> {
-        let sequence = self.next_sequence;
-        let crc32c = self.crc32c;
-        let slot = self.slot_mut(sequence)?;
-        let mut header = Header {
-            magic: MAGIC,
-            version: VERSION,
-            body_bytes: u32::try_from(size_of::<FaultRecord>()).unwrap_or(0),
-            sequence,
-            checksum: 0,
-            reserved: 0,
-        };
-        header.checksum = checksum(&header, &slot.body, crc32c);
-        slot.header = header;
-        self.next_sequence = sequence.saturating_add(1);
-        Some(sequence)
-    }
-
-    /// The record with this number, if it is still there and whole.
-    pub fn get(&self, sequence: u64) -> Option<&FaultRecord> {
-        self.records()
-            .find(|(found, _)| *found == sequence)
-            .map(|(_, record)| record)
-    }
-
-    /// Every whole record with its number, in the order of the slots.
-    pub fn records(&self) -> impl Iterator<Item = (u64, &FaultRecord)> {
-        read(self.region, self.crc32c)
-    }
-
-    fn slot_mut(&mut self, sequence: u64) -> Option<&mut Slot> {
-        let slots = u64::try_from(self.slots()).ok()?;
-        let index = usize::try_from(sequence.checked_rem(slots)?).ok()?;
-        let bytes = self.region.chunks_exact_mut(SLOT_BYTES).nth(index)?;
-        Slot::mut_from_bytes(bytes).ok()
-    }
-}
-
-/// Every whole record in a region with its number, in the order of the slots; for readers that own
-/// no store. The region must be 8-byte aligned (others read as empty).
-pub fn read(region: &[u8], crc32c: Crc32c) -> impl Iterator<Item = (u64, &FaultRecord)> {
-    region.chunks_exact(SLOT_BYTES).filter_map(move |bytes| {
-        let slot = Slot::ref_from_bytes(bytes).ok()?;
-        let header = &slot.header;
-        let body_bytes = usize::try_from(header.body_bytes).ok()?;
-        let whole = header.magic == MAGIC
-            && header.version == VERSION
-            && body_bytes == size_of::<FaultRecord>()
-            && header.checksum == checksum(header, &slot.body, crc32c);
-        whole.then_some((header.sequence, &slot.body))
-    })
-}
-
-/// Over the header up to the checksum, then the body.
-fn checksum(header: &Header, body: &FaultRecord, crc32c: Crc32c) -> u32 {
-    let start = header
-        .as_bytes()
-        .get(..offset_of!(Header, checksum))
-        .unwrap_or(&[]);
-    crc32c(crc32c(0, start), body.as_bytes())
 }
 
 #[cfg(test)]
-mod tests {
-    extern crate std;
-    use super::*;
-    use crate::crc32c::software;
-    use proptest::prelude::*;
-    use std::vec;
-    use std::vec::Vec;
-
-    /// Eight-byte aligned bytes for this many slots.
-    fn region(slots: usize) -> Vec<u64> {
-        vec![0; slots * SLOT_BYTES / 8]
-    }
-
-    fn write(store: &mut FaultStore<'_>, cause: u32) -> u64 {
-        let record = store.open().expect("room");
-        record.cause = cause;
-        record.set_release("6.1.0-test");
-        record.log[..5].copy_from_slice(b"hello");
-        record.log_bytes = 5;
-        store.seal().expect("opened")
-    }
-
-    #[test]
-    fn a_sealed_record_is_read_back() {
-        let mut region = region(8);
-        let mut store = FaultStore::new(region.as_mut_bytes(), software).expect("fits");
-        assert_eq!(write(&mut store, 2), 1);
-        let record = store.get(1).expect("there");
-        assert_eq!(record.cause, 2);
-        assert_eq!(record.log_text(), b"hello");
-        assert_eq!(record.release_text(), Some("6.1.0-test"));
-        assert_eq!(store.get(2).map(|record| record.cause), None);
-    }
-
-    #[test]
-    fn the_newest_eight_survive_and_a_new_store_goes_on_behind_them() {
-        let mut region = region(8);
-        let mut store = FaultStore::new(region.as_mut_bytes(), software).expect("fits");
-        for cause in 1..=11 {
-            write(&mut store, cause);
-        }
-        let mut store = FaultStore::new(region.as_mut_bytes(), software).expect("fits");
-        let mut kept: Vec<u64> = store.records().map(|(sequence, _)| sequence).collect();
-        kept.sort_unstable();
-        assert_eq!(kept, [4, 5, 6, 7, 8, 9, 10, 11]);
-        assert_eq!(write(&mut store, 12), 12);
-    }
-
-    #[test]
-    fn an_opened_slot_is_void_until_it_is_sealed() {
-        let mut region = region(1);
-        let mut store = FaultStore::new(region.as_mut_bytes(), software).expect("fits");
-        write(&mut store, 3);
-        assert_eq!(store.records().count(), 1);
-        assert!(store.open().is_some());
-        assert_eq!(store.records().count(), 0);
-    }
-
-    #[test]
-    fn a_region_too_small_is_no_store() {
-        assert!(FaultStore::new(&mut [0; 64], software).is_none());
-    }
-
-    proptest! {
-        #[test]
-        fn one_flipped_bit_voids_the_record(at in 0usize..SLOT_BYTES, bit in 0u8..8) {
-            // The header's last four bytes are reserved and not covered.
-            prop_assume!(!(28..32).contains(&at));
-            let mut region = region(1);
-            let mut store = FaultStore::new(region.as_mut_bytes(), software).expect("fits");
-            write(&mut store, 4);
-            region.as_mut_bytes()[at] ^= 1 << bit;
-            prop_assert_eq!(read(region.as_bytes(), software).count(), 0);
-        }
-
-        #[test]
-        fn any_bytes_are_an_empty_store(words in prop::collection::vec(any::<u64>(), SLOT_BYTES / 8)) {
-            let mut region = words;
-            prop_assert!(FaultStore::new(region.as_mut_bytes(), software).is_some());
-            prop_assert_eq!(read(region.as_bytes(), software).count(), 0);
-        }
-    }
-}
+mod tests;

@@ -112,6 +112,22 @@ impl KernelMap {
         }
     }
 
+    /// The root of the kernel's reference tables, and the levels below it.
+    pub const fn tables(&self) -> (GuestPhys, u8) {
+        const FIVE_LEVELS: u64 = 1 << 12;
+        let levels = if self.paging.cr4 & FIVE_LEVELS == 0 {
+            4
+        } else {
+            5
+        };
+        (self.root, levels)
+    }
+
+    /// The kernel's image mapping: where it begins and how long it may be.
+    pub const fn image(&self) -> (GuestVirt, u64) {
+        (GuestVirt(IMAGE_BASE), self.image_bytes)
+    }
+
     /// Whether the page tables at this CR3 map this kernel's text where VMCOREINFO says it is.
     /// False for the note of an earlier kernel, and when CR3 itself is ruined.
     pub fn is_mapped_by(&self, memory: &impl GuestPhysRead, cr3: u64) -> bool {

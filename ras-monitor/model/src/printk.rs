@@ -125,6 +125,19 @@ impl<'m, M: GuestPhysRead> Log<'m, M> {
         })
     }
 
+    /// The ring's three parts, each with its length in bytes: descriptors, infos, text.
+    pub const fn parts(&self) -> [(GuestVirt, u64); 3] {
+        let (descriptors, infos) = (self.layout.desc_size, self.layout.info_size);
+        [
+            (
+                GuestVirt(self.descriptors),
+                self.count.saturating_mul(descriptors),
+            ),
+            (GuestVirt(self.infos), self.count.saturating_mul(infos)),
+            (GuestVirt(self.text), self.text_size),
+        ]
+    }
+
     /// How many descriptors lie between the newest and the oldest, both included, as far as they
     /// are looked at.
     fn span(&self) -> u64 {

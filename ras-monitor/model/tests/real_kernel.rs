@@ -12,7 +12,9 @@
 use darma_abi::units::GuestPhys;
 use darma_ras_model::GuestPhysRead;
 use darma_ras_model::crc32c::software;
-use darma_ras_model::dump::{DumpReader, DumpWriter, Geometry, Origin, Page};
+use darma_ras_model::dump::{
+    Compressor, Contents, DumpStore, Geometry, Origin, Packer, Packing, PageSource, Progress,
+};
 use darma_ras_model::kernel_map::KernelMap;
 use darma_ras_model::printk::{Log, panic_message};
 use darma_ras_model::vmcoreinfo::{Scan, Scanner, TEXT_MAX};
@@ -91,32 +93,36 @@ fn a_real_kernels_last_words_are_read_from_its_memory() {
     }
 }
 
+impl PageSource for Image {}
+
 #[test]
 fn a_real_kernels_memory_survives_the_dump() {
     let Some(image) = image() else { return };
     let end = GuestPhys(image.0.len() as u64);
     let geometry = Geometry::new(&[GuestPhys(0)..end]).expect("one range");
-    let mut store = vec![0; geometry.overhead_bytes() as usize + image.0.len()];
-    let origin = Origin::default();
-    let mut writer =
-        DumpWriter::start(&mut store, geometry, origin, software).expect("room for the index");
-    while let Some(address) = writer.next_address() {
-        let at = address.0 as usize;
-        writer.page(image.0[at..].first_chunk());
-    }
-    let (counts, bytes) = writer.finish();
-    println!("{counts:?}, {bytes} bytes");
-    assert_eq!(counts.lost, 0);
-    let reader = DumpReader::open(&store, software).expect("whole");
+    let mut bytes = vec![0; image.0.len() + image.0.len() / 16 + (1 << 20)];
+    let mut store = DumpStore::open(&mut bytes, 1, geometry, software).expect("room");
+    let mut writer = store.begin(Origin::default());
+    while writer.classify(&image) == Progress::More {}
+    assert!(!writer.is_tight());
+    let mut compressor = Compressor::new();
+    while writer.save(&image, &mut compressor) == Progress::More {}
+    let finished = writer.finish();
+    println!("raw: {finished:?}");
+    assert_eq!(finished.counts.lost, 0);
+    let mut packer = Packer::new();
+    while packer.step(&mut store, &mut compressor) == Packing::Worked {}
+    let reader = store.reader(0).expect("whole");
+    println!("packed: {} bytes", reader.data_bytes());
     for chunk in 0..reader.chunks() {
         assert_eq!(reader.check_chunk(chunk), Ok(()));
     }
-    for (address, page) in reader.pages() {
+    reader.pages(|address, contents, bytes| {
         let original = &image.0[address.0 as usize..][..4096];
-        match page {
-            Page::Saved(bytes) => assert_eq!(bytes, original),
-            Page::Zero => assert!(original.iter().all(|byte| *byte == 0)),
-            Page::Lost => panic!("{address:?} is lost"),
-        }
-    }
+        assert!(
+            bytes == original && contents != Contents::Lost,
+            "{address:?}"
+        );
+        true
+    });
 }

@@ -81,6 +81,11 @@ pub fn report_last(
     last_events(TRACE.recent(), room, to_ns, emit);
 }
 
+/// Gives the last events until now to `take`, oldest first.
+pub fn recent(take: impl FnMut(Event)) {
+    TRACE.recent().for_each(take);
+}
+
 /// Says which class's latencies are kept.
 pub(crate) fn explain_class(level: u8) {
     EXPLAINED.fetch_max(level, Ordering::Relaxed);

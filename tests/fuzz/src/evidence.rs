@@ -6,11 +6,15 @@ use super::input::{Input, read_flat};
 use darma_abi::units::{GuestPhys, GuestVirt};
 use darma_ras_model::GuestPhysRead;
 use darma_ras_model::crc32c::{Crc32c, software};
-use darma_ras_model::dump::DumpReader;
-use darma_ras_model::fault_record::{FaultStore, SLOT_BYTES, read};
+use darma_ras_model::dump::{
+    Compressor, DumpReader, DumpStore, Geometry, NOTES_BYTES, Origin, Packer, Packing, PageSource,
+    Progress,
+};
+use darma_ras_model::fault_record::{FaultReader, FaultRecord, FaultStore, Record, regions};
 use darma_ras_model::kernel_map::KernelMap;
 use darma_ras_model::printk::{Log, panic_message};
 use darma_ras_model::vmcoreinfo::{Scan, Scanner, TEXT_MAX, VmcoreInfo};
+use zerocopy::IntoBytes;
 
 /// Guest memory from address 0 on.
 struct Memory<'a>(&'a [u8]);
@@ -97,75 +101,132 @@ fn read_log(memory: &Memory<'_>, map: &KernelMap, info: &VmcoreInfo<'_>) {
     }
 }
 
-/// The dump's reader, on the bytes as the store, and as a store with the padding left out: 384
-/// bytes of header, then index and data.
+/// The dump's reader, on the bytes as the store, and as a store with the padding left out: 72 bytes of
+/// label, 440 of header, then index and arena. Then whoever takes such a store over, packs and writes.
 pub fn dump(bytes: &[u8]) {
-    let (header, index) = bytes.split_at(bytes.len().min(384));
-    let mut store = vec![0; (0x2000 + index.len()).next_multiple_of(4096) + 0x1000];
-    store[..header.len()].copy_from_slice(header);
-    store[0x2000..][..index.len()].copy_from_slice(index);
+    let (label, rest) = bytes.split_at(bytes.len().min(72));
+    let (header, rest) = rest.split_at(rest.len().min(440));
+    let (index, arena) = rest.split_at(rest.len().min(64));
+    let mut store = vec![0; STORE_BYTES];
+    store[..label.len()].copy_from_slice(label);
+    store[0x1000..][..header.len()].copy_from_slice(header);
+    store[0x7000..][..index.len()].copy_from_slice(index);
+    let room = &mut store[ARENA..];
+    let taken = arena.len().min(room.len());
+    room[..taken].copy_from_slice(&arena[..taken]);
     for crc32c in CHECKSUMS {
         read_dump(bytes, crc32c);
         read_dump(&store, crc32c);
+        let mut store = store.clone();
+        take_over(&mut store, crc32c);
     }
 }
 
+/// A store with one slot for 70 pages: label, slot of eight pages, a page of bit maps, the work area.
+const ARENA: usize = 0x9000 + 0x41000;
+const STORE_BYTES: usize = ARENA + 0x20000;
+
 fn read_dump(store: &[u8], crc32c: Crc32c) {
-    let Ok(reader) = DumpReader::open(store, crc32c) else {
+    let Ok(reader) = DumpReader::open(store, 0, crc32c) else {
         return;
     };
-    assert!(reader.bytes().len() <= store.len());
-    black_box((reader.counts(), reader.origin()));
-    for chunk in 0..=reader.chunks() {
+    black_box((reader.counts(), reader.origin(), reader.version()));
+    let _ = black_box(reader.notes(&mut [0; NOTES_BYTES]).map(Iterator::count));
+    let mut out = [0; 4096];
+    let last = reader.geometry().total_pages().min(1000);
+    for chunk in 0..=reader.chunks().min(20) {
         let _ = black_box(reader.check_chunk(chunk));
     }
-    assert!(reader.check_chunk(u64::MAX).is_err() && reader.page(u64::MAX).is_none());
-    let total = reader.geometry().total_pages();
-    let mut pages = 0;
-    let mut above = None;
-    for (address, _) in reader.pages() {
+    assert!(reader.check_chunk(u64::MAX).is_err() && reader.page(u64::MAX, &mut out).is_none());
+    let (mut pages, mut above) = (0, None);
+    reader.pages(|address, _, _| {
         assert!(above.is_none_or(|last| last < address.0), "out of order");
         above = Some(address.0);
         pages += 1;
-    }
-    assert_eq!(pages, total);
+        pages < last
+    });
+    assert_eq!(pages, last);
 }
 
-/// The fault store: three slots, of each of which the input gives the first 64 bytes (header and
-/// the body's first fields) and the length of the log; and the bytes as the region itself.
+/// Memory of 70 pages, each of one word.
+struct Words;
+
+impl GuestPhysRead for Words {
+    fn read(&self, at: GuestPhys, out: &mut [u8]) -> bool {
+        out.fill(at.0.to_le_bytes()[1]);
+        at.0 < 70 * 4096
+    }
+}
+
+impl PageSource for Words {}
+
+fn take_over(store: &mut [u8], crc32c: Crc32c) {
+    let geometry = Geometry::new(&[GuestPhys(0)..GuestPhys(70 * 4096)]).expect("one range");
+    let mut store = DumpStore::open(store, 1, geometry, crc32c).expect("room");
+    let mut compressor = Compressor::new();
+    let mut packer = Packer::new();
+    let mut steps = 0;
+    while packer.step(&mut store, &mut compressor) == Packing::Worked {
+        steps += 1;
+        assert!(steps < 1000, "packing ends");
+    }
+    let mut writer = store.begin(Origin::default());
+    while writer.classify(&Words) == Progress::More {}
+    while writer.save(&Words, &mut compressor) == Progress::More {}
+    let finished = writer.finish();
+    assert_eq!(finished.counts.lost, 0);
+    assert!(store.reader(finished.slot).is_some());
+}
+
+/// The fault store: the bytes as the memory itself; and a memory of which the input gives the table
+/// and the first 64 bytes of three slots, header and the body's first fields.
 pub fn fault_store(bytes: &[u8]) {
+    const BYTES: usize = regions::LEAST_BYTES;
     for crc32c in CHECKSUMS {
-        for (_, record) in read(bytes, crc32c) {
-            black_box((record.log_text(), record.release_text()));
-        }
+        let mut memory = vec![0u64; BYTES / 8];
+        let length = bytes.len().min(BYTES);
+        memory.as_mut_bytes()[..length].copy_from_slice(&bytes[..length]);
+        read_faults(memory.as_bytes(), crc32c);
+        write_faults(memory.as_mut_bytes(), crc32c);
+
         let mut input = Input(bytes);
-        let mut memory = vec![0; 3 * SLOT_BYTES + 8];
-        let aligned = memory.as_ptr().align_offset(8);
-        let region = &mut memory[aligned..][..3 * SLOT_BYTES];
-        for slot in region.chunks_exact_mut(SLOT_BYTES) {
-            for word in slot[..64].chunks_exact_mut(8) {
+        for slot in 0..3 {
+            let at = regions::TABLE_BYTES + slot * FaultRecord::SLOT_BYTES;
+            for word in memory.as_mut_bytes()[at..][..64].chunks_exact_mut(8) {
                 word.copy_from_slice(&input.quad().to_le_bytes());
             }
-            slot[32 + 656..][..4].copy_from_slice(&input.word().to_le_bytes());
         }
-        write_faults(region, crc32c);
+        read_faults(memory.as_bytes(), crc32c);
+        write_faults(memory.as_mut_bytes(), crc32c);
     }
 }
 
-fn write_faults(region: &mut [u8], crc32c: Crc32c) {
-    let mut store = FaultStore::new(region, crc32c).expect("room and alignment");
-    for (_, record) in store.records() {
-        black_box((
-            record.log_text(),
-            record.release_text(),
-            record.detected_at(),
-        ));
+fn read_faults(memory: &[u8], crc32c: Crc32c) {
+    let Some(reader) = FaultReader::new(memory, crc32c) else {
+        return;
+    };
+    for (_, record) in reader.faults.records() {
+        black_box((record.backtrace_text(), record.release_text()));
+        black_box((record.line_text(), record.evidence_words()));
+        black_box(record.detected_at());
     }
+    for (_, minidump) in reader.minidumps.records() {
+        black_box((minidump.log_text(), minidump.stack_bytes()));
+    }
+    black_box((reader.groups().count(), reader.faults.damaged()));
+    black_box((reader.events.records().count(), reader.generation));
+}
+
+fn write_faults(memory: &mut [u8], crc32c: Crc32c) {
+    let mut store = FaultStore::new(memory, crc32c).expect("room and alignment");
     for _ in 0..4 {
-        let next = store.next_sequence();
-        store.open().expect("a slot").log_bytes = u32::MAX;
+        let next = store.faults.next_sequence();
+        let (record, minidump) = store.open().expect("a slot");
+        (record.backtrace_bytes, record.fingerprint) = (u32::MAX, 7);
+        minidump.log_bytes = u32::MAX;
         assert_eq!(store.seal(), Some(next));
-        let record = store.get(next).expect("just written");
-        assert_eq!(record.log_text().len(), record.log.len());
+        let record = store.faults.reader().get(next).expect("just written");
+        assert_eq!(record.backtrace_text().len(), record.backtrace.len());
+        assert!(record.occurrence > 0);
     }
 }

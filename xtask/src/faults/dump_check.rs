@@ -2,8 +2,8 @@
 //! that the tools for people use.
 //!
 //! The emulator's control socket copies guest memory to a file while the machine runs on; counted
-//! time is instructions, and does not feel it. Where the store lies is found by looking for the
-//! mark of a finished dump at page boundaries, once over all memory and then where it was found.
+//! time is instructions, and does not feel it. Where the store lies is found by looking for its
+//! label at page boundaries, once over all memory and then where it was found.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use darma_ras_model::dump::{DumpError, DumpReader, MAGIC};
+use darma_ras_model::dump::{DumpError, DumpReader, Label, STORE_MAGIC};
 use serde_json::{Value, json};
 
 /// The emulator's arguments that open the socket, in the folder in which it runs.
@@ -114,38 +114,39 @@ fn crc(state: u32, data: &[u8]) -> u32 {
     crc32c::crc32c_append(state, data)
 }
 
-/// Judges the dump of `fault` in a copy of memory; also where the first dump of any failure begins.
+/// Judges the dump of `fault` in a copy of memory; also where the dump store begins.
 fn find(memory: &[u8], fault: u64) -> (Finding, Option<usize>) {
-    let mark = MAGIC.to_le_bytes();
-    let mut lowest = None;
+    let mark = STORE_MAGIC.to_le_bytes();
+    let mut pages = (0..memory.len()).step_by(PAGE);
+    let labelled = pages.find_map(|at| {
+        let store = memory.get(at..)?;
+        let layout = Label::read(&store, crc).ok();
+        layout
+            .filter(|_| store.starts_with(&mark))
+            .map(|layout| (at, store, layout))
+    });
+    let Some((at, store, layout)) = labelled else {
+        return (Finding::Bad("no dump store is in memory".into()), None);
+    };
     let mut wrong = None;
     let mut later = false;
-    for at in (0..memory.len()).step_by(PAGE) {
-        if memory.get(at..at + mark.len()) != Some(&mark) {
-            continue;
-        }
-        match DumpReader::open(memory.get(at..).unwrap_or(&[]), crc) {
-            Ok(dump) => {
-                lowest = lowest.or(Some(at));
-                if dump.origin().fault == fault {
-                    return (judge(&dump), lowest);
-                }
-                later |= dump.origin().fault > fault;
-            }
-            // The second copy of a header is no header of its own.
-            Err(DumpError::Inconsistent | DumpError::NoHeader | DumpError::IndexDamaged) => {}
+    for slot in 0..layout.slots {
+        match DumpReader::open(store, slot, crc) {
+            Ok(dump) if dump.origin().fault == fault => return (judge(&dump), Some(at)),
+            Ok(dump) => later |= dump.origin().fault > fault,
+            Err(DumpError::NoHeader) => {}
             Err(error) => wrong = Some(error),
         }
     }
     let finding = match wrong {
-        Some(error) => Finding::Bad(format!("{error:?}")),
+        Some(error) => Finding::Bad(error.to_string()),
         None if later => Finding::Overtaken,
         None => Finding::Bad(format!("no dump of failure {fault} is in memory")),
     };
-    (finding, lowest)
+    (finding, Some(at))
 }
 
-fn judge(dump: &DumpReader<'_>) -> Finding {
+fn judge(dump: &DumpReader<&[u8]>) -> Finding {
     let counts = dump.counts();
     if counts.is_partial() {
         return Finding::Bad(format!("{} of {} pages lost", counts.lost, counts.total));
@@ -154,26 +155,47 @@ fn judge(dump: &DumpReader<'_>) -> Finding {
         return Finding::Bad(format!("its counts contradict each other: {counts:?}"));
     }
     let damaged = (0..dump.chunks()).find_map(|chunk| dump.check_chunk(chunk).err());
-    damaged.map_or(Finding::Valid, |error| Finding::Bad(format!("{error:?}")))
+    damaged.map_or(Finding::Valid, |error| Finding::Bad(error.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Finding, PAGE, crc, find};
+    use darma_abi::memory::GuestPhysRead;
     use darma_abi::units::GuestPhys;
-    use darma_ras_model::dump::{DumpWriter, Geometry, Origin, Progress};
+    use darma_ras_model::dump::{Compressor, DumpStore, Geometry, Origin, PageSource, Progress};
 
-    /// Memory with a dump of failure 3 of four pages in its tenth page.
+    /// Pages of noise, which no codec makes smaller.
+    struct Noise;
+
+    impl GuestPhysRead for Noise {
+        fn read(&self, at: GuestPhys, out: &mut [u8]) -> bool {
+            let mut state = at.0 | 1;
+            for byte in out {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                [*byte, ..] = state.to_be_bytes();
+            }
+            true
+        }
+    }
+
+    impl PageSource for Noise {}
+
+    /// Memory with a dump of failure 3 of four pages in a store that begins in its tenth page.
     fn memory() -> Vec<u8> {
-        let mut memory = vec![0; 64 * PAGE];
+        let mut memory = vec![0; 128 * PAGE];
         let geometry = Geometry::new(&[GuestPhys(0)..GuestPhys(4 * 4096)]).expect("four pages");
         let origin = Origin {
             fault: 3,
             ..Origin::default()
         };
-        let mut writer =
-            DumpWriter::start(&mut memory[10 * PAGE..], geometry, origin, crc).expect("room");
-        while writer.page(Some(&[7; PAGE])) != Progress::Complete {}
+        let mut store = DumpStore::open(&mut memory[10 * PAGE..], 1, geometry, crc).expect("room");
+        let mut writer = store.begin(origin);
+        while writer.classify(&Noise) == Progress::More {}
+        let mut compressor = Compressor::new();
+        while writer.save(&Noise, &mut compressor) == Progress::More {}
         writer.finish();
         memory
     }
@@ -182,7 +204,7 @@ mod tests {
     fn a_dump_is_found_and_checked_to_its_last_byte() {
         let mut memory = memory();
         assert_eq!(find(&memory, 3), (Finding::Valid, Some(10 * PAGE)));
-        let hit = memory.iter().rposition(|byte| *byte == 7).expect("a page");
+        let hit = memory.iter().rposition(|byte| *byte != 0).expect("data");
         memory[hit] ^= 1;
         assert!(matches!(find(&memory, 3).0, Finding::Bad(_)));
     }

@@ -20,6 +20,10 @@ pub use watch::{Violations, Watch};
 pub struct Config {
     /// `dump.size`: room for the GPOS's memory dumps; 0 takes no dumps. Default 128M.
     pub dump_size: u64,
+    /// `dump.slots`: the most dumps that are kept at a time, 1 to 8. Default 2.
+    pub dump_slots: u32,
+    /// `faults.size`: room for fault records, which outlive every restart of the GPOS. Default 1M.
+    pub faults_size: u64,
     /// `shared.size`: the region that both sides map. Default 2M.
     pub shared_size: u64,
     /// `gpos.memory`: how much RAM the GPOS gets. Default all that is left.
@@ -48,6 +52,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             dump_size: 128 * MIB,
+            dump_slots: 2,
+            faults_size: MIB,
             shared_size: 2 * MIB,
             gpos_memory: GposMemory::All,
             hidden: Vec::new(),
@@ -146,6 +152,8 @@ impl fmt::Display for PciFunction {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Key {
     DumpSize,
+    DumpSlots,
+    FaultsSize,
     SharedSize,
     GposMemory,
     GposHide,
@@ -165,8 +173,10 @@ enum Key {
 }
 
 impl Key {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 19] = [
         Self::DumpSize,
+        Self::DumpSlots,
+        Self::FaultsSize,
         Self::SharedSize,
         Self::GposMemory,
         Self::GposHide,
@@ -188,6 +198,8 @@ impl Key {
     const fn name(self) -> &'static str {
         match self {
             Self::DumpSize => "dump.size",
+            Self::DumpSlots => "dump.slots",
+            Self::FaultsSize => "faults.size",
             Self::SharedSize => "shared.size",
             Self::GposMemory => "gpos.memory",
             Self::GposHide => "gpos.hide",
@@ -210,6 +222,8 @@ impl Key {
     const fn allowed(self) -> &'static str {
         match self {
             Self::DumpSize => "a size such as 128M, or 0 for no dumps",
+            Self::DumpSlots => "a number from 1 to 8",
+            Self::FaultsSize => "a size from 64K to 64M such as 1M",
             Self::SharedSize => "a size from 2M to 1G such as 4M",
             Self::GposMemory => "'all' or a size such as 512M",
             Self::GposHide => "up to 32 PCI functions such as 00:03.0, with commas between them",
@@ -231,6 +245,14 @@ impl Key {
     fn set(self, config: &mut Config, value: &str) -> Option<()> {
         match self {
             Self::DumpSize => config.dump_size = parse_size(value)?,
+            Self::DumpSlots => {
+                let slots = parse_number(value).filter(|slots| (1..=8).contains(slots))?;
+                config.dump_slots = slots.try_into().ok()?;
+            }
+            Self::FaultsSize => {
+                config.faults_size =
+                    parse_size(value).filter(|size| (64 << 10..=64 * MIB).contains(size))?;
+            }
             Self::SharedSize => {
                 config.shared_size =
                     parse_size(value).filter(|size| (2 * MIB..=GIB).contains(size))?;
@@ -365,13 +387,14 @@ mod tests {
 
     #[test]
     fn every_key_is_read() {
-        let text = b"dump.size = 64M   # room\nshared.size=8M\r\ngpos.memory = 1G\n\
+        let text = b"dump.size = 64M   # room\ndump.slots = 3\nfaults.size = 2M\nshared.size=8M\r\ngpos.memory = 1G\n\
             gpos.hide = 00:03.0, 0000:01:1f.7\nexit.on-poweroff = yes\nlog.level = debug\nrecovery.limit = 20\n\
             recovery.window = 2h\nrecovery.first-wait = 500ms\nrecovery.longest-wait = 10s\nrecovery.rescue = no\n\
             trace.keep = last\nwatch.hard-lockup = 50ms\nwatch.soft-lockup = 5s\nwatch.boot = none\n\
             watch.heartbeat = 1s\nwatch.violations = fatal";
         let config = Config::parse(text).unwrap();
         assert_eq!(config.dump_size, 64 << 20);
+        assert_eq!((config.dump_slots, config.faults_size), (3, 2 << 20));
         assert_eq!(config.shared_size, 8 << 20);
         assert_eq!(config.gpos_memory, GposMemory::Bytes(1 << 30));
         let hidden: std::vec::Vec<_> = config.hidden.iter().map(ToString::to_string).collect();
@@ -403,7 +426,7 @@ mod tests {
         for (text, answer) in [
             (
                 "\ndump.sise = 4M",
-                "line 2: unknown key 'dump.sise': use one of dump.size, shared.size",
+                "line 2: unknown key 'dump.sise': use one of dump.size, dump.slots",
             ),
             (
                 "dump.size = -4M",
@@ -411,6 +434,8 @@ mod tests {
             ),
             ("dump.size = +4M", "use a size such as 128M"),
             ("dump.size = 99999999999G", "use a size such as 128M"),
+            ("dump.slots = 9", "use a number from 1 to 8"),
+            ("faults.size = 1K", "use a size from 64K to 64M"),
             ("shared.size = 0", "use a size from 2M to 1G"),
             ("gpos.hide = 00:20.0", "use up to 32 PCI functions"),
             ("gpos.hide = 00:+3.0", "use up to 32 PCI functions"),

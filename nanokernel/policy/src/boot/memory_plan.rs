@@ -1,7 +1,7 @@
 //! Divides the machine's memory, once, when it starts.
 //!
 //! Input is the firmware's map; the plan gives every byte of it exactly one owner. The nanokernel and
-//! the RAM disk stay where the boot loader put them. The dump store and the shared region go as high
+//! the RAM disk stay where the boot loader put them. The dump store, the fault store and the shared region go as high
 //! as the nanokernel's own mapping reaches, so that the GPOS keeps low memory in one piece. The GPOS
 //! gets the rest of the RAM, or the lowest part of it up to its configured size.
 //!
@@ -40,6 +40,8 @@ pub enum Owner {
     DumpStore,
     /// Where the dead kernel's log is left for the next one's `ramoops` driver; both sides use it.
     Ramoops,
+    /// Room for fault records.
+    FaultStore,
     /// RAM that nobody uses, because `gpos.memory` gave the GPOS less than there is.
     Spare,
 }
@@ -49,7 +51,9 @@ impl Owner {
     /// both sides map them.
     pub const fn is_closed_to_gpos(self) -> bool {
         match self {
-            Self::Nanokernel | Self::RamDisk | Self::DumpStore | Self::Spare => true,
+            Self::Nanokernel | Self::RamDisk | Self::DumpStore | Self::FaultStore | Self::Spare => {
+                true
+            }
             Self::Gpos | Self::Firmware(_) | Self::Shared | Self::Ramoops => false,
         }
     }
@@ -93,6 +97,7 @@ pub struct MemoryPlan {
     shared: Span,
     dump_store: Span,
     ramoops: Span,
+    fault_store: Span,
 }
 
 type Regions = Vec<Region, MAX_REGIONS>;
@@ -147,6 +152,12 @@ impl MemoryPlan {
             LARGE_PAGE,
             Owner::DumpStore,
         )?;
+        let fault_store = place_high(
+            "the fault store (faults.size)",
+            config.faults_size,
+            LARGE_PAGE,
+            Owner::FaultStore,
+        )?;
         let shared = place_high(
             "the shared region (shared.size)",
             config.shared_size,
@@ -176,6 +187,7 @@ impl MemoryPlan {
             shared,
             dump_store,
             ramoops,
+            fault_store,
         };
         // Whatever happens later, the map for the GPOS fits its page.
         plan.e820(None)?;
@@ -200,6 +212,11 @@ impl MemoryPlan {
     /// Where the next kernel's `ramoops` driver finds the log of the one before.
     pub const fn ramoops(&self) -> Span {
         self.ramoops
+    }
+
+    /// The room for fault records; 2 MiB aligned, at least `faults.size`.
+    pub const fn fault_store(&self) -> Span {
+        self.fault_store
     }
 
     /// The GPOS's RAM, ascending.
@@ -387,18 +404,19 @@ pub(crate) mod tests {
         use Owner::*;
         let reserved = Firmware(e820::RESERVED);
         let expected = [
-            Gpos, reserved, reserved, Gpos, Nanokernel, Gpos, Shared, DumpStore, RamDisk, Gpos,
-            Ramoops, reserved, reserved,
+            Gpos, reserved, reserved, Gpos, Nanokernel, Gpos, Shared, FaultStore, DumpStore,
+            RamDisk, Gpos, Ramoops, reserved, reserved,
         ];
         assert_eq!(owners(&plan), expected);
         assert_eq!(plan.dump_store(), Span::new(430 * MIB, 32 * MIB).unwrap());
-        assert_eq!(plan.shared(), Span::new(428 * MIB, 2 * MIB).unwrap());
+        assert_eq!(plan.fault_store(), Span::new(428 * MIB, 2 * MIB).unwrap());
+        assert_eq!(plan.shared(), Span::new(426 * MIB, 2 * MIB).unwrap());
         assert!(
             plan.is_gpos_ram(Span::new(0, 0x9_fc00).unwrap()),
             "low memory is Linux's"
         );
         assert!(!plan.is_gpos_ram(Span::new(4 * MIB - 1, 2).unwrap()));
-        assert_eq!(plan.closed_to_gpos().count(), 3);
+        assert_eq!(plan.closed_to_gpos().count(), 4);
     }
 
     #[test]
@@ -408,13 +426,13 @@ pub(crate) mod tests {
         let map = plan.e820(None).unwrap();
         let high = map
             .iter()
-            .find(|entry| entry.span.base() == 428 * MIB)
+            .find(|entry| entry.span.base() == 426 * MIB)
             .unwrap();
         assert_eq!(high.kind, e820::RESERVED);
         assert_eq!(
             high.span.end(),
             511 * MIB + 0x1000,
-            "one entry for all three"
+            "one entry for all four"
         );
         let tables = Span::new(100 * MIB, 0x3000).unwrap();
         let map = plan.e820(Some(tables)).unwrap();
@@ -544,6 +562,7 @@ pub(crate) mod tests {
             }
             prop_assert_eq!(plan.shared().base() % LARGE_PAGE, 0);
             prop_assert_eq!(plan.dump_store().base() % LARGE_PAGE, 0);
+            prop_assert_eq!(plan.fault_store().base() % LARGE_PAGE, 0);
         }
     }
 }
