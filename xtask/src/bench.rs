@@ -21,6 +21,7 @@ use crate::prepare::{self, FaultModule, LinuxFiles};
 use crate::printout;
 use crate::qemu::Clock;
 use crate::quantity::{duration, size};
+use crate::run::Dumps;
 use crate::table::{Cell, Table, heading};
 use crate::terminal::Tone;
 use crate::toolchain::Choice;
@@ -119,6 +120,7 @@ pub fn run(options: &Options) -> Result<()> {
         memory_mib: trial::MEMORY_MIB,
         image_bytes: 0,
         afterwards: Afterwards::End,
+        dumps: Dumps::Forgotten,
     };
     let mut trial = Trial::start(&plan, &image, &files)?;
     let mut view = View::new(&kinds);
@@ -187,6 +189,7 @@ fn large_image(flavour: Flavour, image: &Image, files: &LinuxFiles) -> Result<La
         memory_mib: IMAGE_MEMORY_MIB,
         image_bytes: IMAGE_BYTES,
         afterwards: Afterwards::End,
+        dumps: Dumps::Forgotten,
     };
     let mut trial = Trial::start(&plan, image, files)?;
     let mut view = View::silent(&[CrashKind::TripleFault]);

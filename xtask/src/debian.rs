@@ -183,6 +183,18 @@ pub fn is_installed(package: &str) -> bool {
 /// # Errors
 /// apt cannot fetch the package and none is cached.
 pub fn unpacked(package: &str) -> Result<PathBuf> {
+    unpacked_as(package, None)
+}
+
+/// The same for the files of the package that fit `only`, a shell's pattern: for packages of gigabytes.
+///
+/// # Errors
+/// As [`unpacked`].
+pub fn unpacked_part(package: &str, only: &str) -> Result<PathBuf> {
+    unpacked_as(package, Some(only))
+}
+
+fn unpacked_as(package: &str, only: Option<&str>) -> Result<PathBuf> {
     let store = paths::cache().join("debian");
     let version = match candidate(package) {
         Ok(version) => version,
@@ -204,7 +216,7 @@ pub fn unpacked(package: &str) -> Result<PathBuf> {
     let archive = download(package, &version)?;
     step.now("unpacking");
     clear(&folder)?;
-    extract(&archive, &folder, None)?;
+    extract(&archive, &folder, only)?;
     fs::remove_file(&archive)?;
     fs::write(folder.join(COMPLETE), "")?;
     step.done(&format!("unpacked to {}", paths::shown(&folder)));

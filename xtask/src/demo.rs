@@ -15,6 +15,7 @@ use crate::kernels::Flavour;
 use crate::live_view::View;
 use crate::prepare::{self, FaultModule, LinuxFiles};
 use crate::qemu::Clock;
+use crate::run::Dumps;
 use crate::standalone;
 use crate::toolchain::Choice;
 use crate::trial::{self, Afterwards, Detail, Load, Plan, Trial};
@@ -63,6 +64,8 @@ pub struct Options {
     pub length: Length,
     /// What becomes of the machine.
     pub afterwards: Afterwards,
+    /// What becomes of the dumps.
+    pub dumps: Dumps,
     /// How much of the consoles is shown.
     pub detail: Detail,
     /// What the result is printed as.
@@ -170,6 +173,7 @@ fn plan(options: &Options) -> Plan {
         memory_mib: trial::MEMORY_MIB,
         image_bytes: 0,
         afterwards: options.afterwards,
+        dumps: options.dumps,
     }
 }
 

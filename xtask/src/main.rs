@@ -1,5 +1,6 @@
 //! The command line. What the commands do stands in the library.
 
+mod dump_command;
 mod faults_command;
 mod latency_command;
 
@@ -15,6 +16,7 @@ use xtask::image::Application;
 use xtask::kernels::Flavour;
 use xtask::prepare::{self, FaultModule};
 use xtask::qemu::{Backing, Bus, Clock, Disk, Serial};
+use xtask::run::Dumps;
 use xtask::toolchain::{self, Choice};
 use xtask::trial::{Afterwards, Detail};
 use xtask::{bench, console, demo, image, run, session, standalone, terminal, thread_metric};
@@ -82,6 +84,8 @@ enum Command {
     Faults(faults_command::Faults),
     /// Join Linux's console of a demonstration that was started with --keep
     Attach,
+    /// List the dumps of a run, write one as an ELF core, open it with drgn or crash
+    Dump(dump_command::Dump),
     /// Run any bzImage under Darma with an interactive console
     Run(Run),
     /// Boot the same kernel on the same emulated machine without Darma
@@ -118,6 +122,9 @@ struct Demo {
     /// Print demo.json instead of the report
     #[arg(long)]
     json: bool,
+    /// Keep the machine's memory, and the dumps in it, for `cargo xtask dump`
+    #[arg(long)]
+    keep_dumps: bool,
     /// Show every line of both consoles
     #[arg(long)]
     verbose: bool,
@@ -187,6 +194,9 @@ struct Run {
     /// An initial RAM file system, for a bzImage
     #[arg(long, value_name = "FILE")]
     initrd: Option<PathBuf>,
+    /// Keep the machine's memory, and the dumps in it, for `cargo xtask dump`
+    #[arg(long)]
+    keep_dumps: bool,
     #[command(flatten)]
     guest: Guest,
 }
@@ -236,6 +246,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::ThreadMetric { json } => thread_metric::run(json),
         Command::Latency(options) => latency_command::run(options),
         Command::Faults(options) => faults_command::run(&options),
+        Command::Dump(options) => dump_command::run(&options),
         Command::Attach => console::attach("demo"),
         Command::Run(options) => interactive(options),
         Command::Standalone(options) => alone(&options),
@@ -328,9 +339,14 @@ fn demo(options: Demo) -> Result<()> {
         } else {
             Afterwards::End
         },
+        dumps: dumps(options.keep_dumps),
         detail: detail(options.verbose),
         output: output(options.json),
     })
+}
+
+fn dumps(keep: bool) -> Dumps {
+    if keep { Dumps::Kept } else { Dumps::Forgotten }
 }
 
 fn interactive(options: Run) -> Result<()> {
@@ -361,6 +377,7 @@ fn interactive(options: Run) -> Result<()> {
         memory_mib: options.guest.mem,
         clock: clock(options.guest.icount),
         disks: disks(options.guest.disk, options.guest.bus)?,
+        dumps: dumps(options.keep_dumps),
     })
 }
 

@@ -168,9 +168,15 @@ pub struct Machine {
     pub debug_console: Option<PathBuf>,
     /// Disks, at most one per bus.
     pub disks: Vec<Disk>,
+    /// A file that is the machine's memory: it outlives the machine, with the dumps in it. It takes the
+    /// memory's size, and what the machine wrote goes to the disk in time.
+    pub memory_file: Option<PathBuf>,
     /// More arguments, taken as they are.
     pub extra: Vec<OsString>,
 }
+
+/// The name of the memory's file in the folder of a run that keeps its dumps.
+pub const MEMORY_FILE: &str = "memory.raw";
 
 impl Machine {
     /// A machine without disks that counts instructions; serial port and log go to files in `folder`.
@@ -186,6 +192,7 @@ impl Machine {
             serial: Serial::File(folder.join("console.log")),
             debug_console: Some(folder.join("nanokernel.log")),
             disks: Vec::new(),
+            memory_file: None,
             extra: Vec::new(),
         }
     }
@@ -216,6 +223,15 @@ impl Machine {
             "1",
         ]);
         add(&["-m", &self.memory_mib.to_string(), "-display", "none"]);
+        if let Some(file) = &self.memory_file {
+            add(&["-machine", "memory-backend=ram", "-object"]);
+            let size = format!(
+                "memory-backend-file,id=ram,share=on,size={}M,mem-path=",
+                self.memory_mib
+            );
+            list.push(prefixed(&size, &escaped(file)));
+        }
+        let mut add = |items: &[&str]| list.extend(items.iter().map(OsString::from));
         // Measured: the firmware looks at every disk that it may boot from, at the host's pace, and that
         // alone makes the logs of two instruction-counted runs differ. It boots none of them.
         add(&["-boot", "strict=on"]);
@@ -375,6 +391,18 @@ mod tests {
                 && Bus::Virtio.function() == "00:05.0"
         );
         assert!(line.contains("file=/a,,b"));
+    }
+
+    #[test]
+    fn memory_in_a_file_is_shared_with_it() {
+        let mut machine = Machine::new("image.elf", Path::new("/run"));
+        assert!(!line(&machine).contains("memory-backend"));
+        machine.memory_file = Some(PathBuf::from("/run,1/memory.raw"));
+        let line = line(&machine);
+        assert!(line.contains(
+            "-machine memory-backend=ram -object \
+             memory-backend-file,id=ram,share=on,size=512M,mem-path=/run,,1/memory.raw"
+        ));
     }
 
     #[test]

@@ -1,13 +1,31 @@
 //! Any bzImage under the nanokernel, with Linux's console on the user's terminal.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::image::Application;
-use crate::qemu::{Clock, Disk, Machine, Serial};
+use crate::qemu::{Clock, Disk, MEMORY_FILE, Machine, Serial};
 use crate::ramdisk::{self, Parts};
 use crate::{image, paths, process, session, terminal};
+
+/// What becomes of the dumps when a machine ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dumps {
+    /// They are gone with its memory.
+    #[default]
+    Forgotten,
+    /// They stay in a file of the memory's size, until the next run of that name.
+    Kept,
+}
+
+impl Dumps {
+    /// The memory's file for a machine with its files in `folder`.
+    #[must_use]
+    pub fn memory_file(self, folder: &Path) -> Option<PathBuf> {
+        (self == Self::Kept).then(|| folder.join(MEMORY_FILE))
+    }
+}
 
 /// What to run and on what.
 #[derive(Clone, Debug)]
@@ -26,6 +44,8 @@ pub struct Options {
     pub clock: Clock,
     /// Disks, which become Linux's.
     pub disks: Vec<Disk>,
+    /// Whether the machine's memory, and with it the dumps, outlive the machine.
+    pub dumps: Dumps,
 }
 
 /// Memory besides the RAM-disk image (twice: as QEMU loads it and in its safe place) below which no
@@ -50,6 +70,7 @@ pub fn interactive(options: &Options) -> Result<()> {
     machine.clock = options.clock;
     machine.serial = Serial::Terminal;
     machine.disks.clone_from(&options.disks);
+    machine.memory_file = options.dumps.memory_file(&folder);
     terminal::note(&format!(
         "Linux's console is this terminal (end: Ctrl-A X); the nanokernel's log: {}",
         paths::shown(&folder.join("nanokernel.log"))

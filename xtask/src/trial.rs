@@ -15,6 +15,7 @@ use crate::live_view::View;
 use crate::prepare::LinuxFiles;
 use crate::qemu::{self, Backing, Bus, Clock, Disk, Machine, Serial};
 use crate::ramdisk::{self, Parts};
+use crate::run::Dumps;
 use crate::session::{self, Event, Session};
 
 /// Memory of the machine in MiB: Linux's part, a dump store for all of it, the image twice.
@@ -66,6 +67,8 @@ pub struct Plan {
     pub image_bytes: usize,
     /// What becomes of the machine.
     pub afterwards: Afterwards,
+    /// What becomes of the dumps in it.
+    pub dumps: Dumps,
 }
 
 /// The disk for the load, which depends on what repeats bit for bit.
@@ -158,6 +161,7 @@ impl Trial {
         machine.clock = plan.clock;
         machine.memory_mib = plan.memory_mib;
         machine.disks = load.disks(&folder)?;
+        machine.memory_file = plan.dumps.memory_file(&folder);
         if plan.afterwards == Afterwards::Keep {
             machine.serial = Serial::Socket {
                 log: folder.join("console.log"),

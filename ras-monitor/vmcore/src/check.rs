@@ -124,8 +124,10 @@ fn read_notes(
     Ok(())
 }
 
-/// Name, type and contents of the first note, and what is behind it.
-fn next(bytes: &[u8]) -> Option<(&[u8], u32, &[u8], &[u8])> {
+/// Name and type of a note, its contents, and what is behind it.
+type Split<'n> = (&'n [u8], u32, &'n [u8], &'n [u8]);
+
+fn next(bytes: &[u8]) -> Option<Split<'_>> {
     let (head, rest) = <[u32; 3]>::read_from_prefix(bytes).ok()?;
     let [name_bytes, bytes, kind] = head;
     let name_bytes = usize::try_from(name_bytes).ok()?;
