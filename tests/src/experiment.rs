@@ -8,6 +8,7 @@ use xtask::image::{self, Application};
 use xtask::kernels::Flavour;
 use xtask::qemu::{Clock, Disk, Machine};
 use xtask::ramdisk::{self, Parts};
+use xtask::run::Dumps;
 use xtask::session;
 
 use crate::laboratory::Laboratory;
@@ -32,6 +33,8 @@ pub struct Experiment {
     pub clock: Clock,
     /// Disks.
     pub disks: Vec<Disk>,
+    /// Whether the memory, with the dumps in it, outlives the machine. Whoever keeps it removes it.
+    pub dumps: Dumps,
     /// More arguments for QEMU.
     pub extra: Vec<OsString>,
     /// Wall time after which the run has failed.
@@ -51,6 +54,7 @@ impl Experiment {
             memory_mib: 512,
             clock: Clock::REFERENCE,
             disks: Vec::new(),
+            dumps: Dumps::Forgotten,
             extra: Vec::new(),
             limit: Duration::from_secs(600),
         }
@@ -112,6 +116,7 @@ impl Experiment {
         machine.memory_mib = self.memory_mib;
         machine.clock = self.clock;
         machine.disks.clone_from(&self.disks);
+        machine.memory_file = self.dumps.memory_file(&folder);
         machine.extra.clone_from(&self.extra);
         Ok((machine, folder))
     }

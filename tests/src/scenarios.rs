@@ -23,6 +23,7 @@ mod response_times;
 mod task_device;
 mod task_faults;
 mod thread_metric;
+mod vmcore;
 
 use anyhow::Result;
 use xtask::kernels::Flavour;
@@ -63,6 +64,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(async_tasks::scenarios());
     all.extend(boot::scenarios());
     all.extend(crash::scenarios());
+    all.extend(vmcore::scenarios());
     all.extend(preempt::scenarios());
     all.extend(partition::scenarios());
     all.extend(task_device::scenarios());

@@ -3,7 +3,7 @@
 import drgn
 from drgn.helpers.linux import cpu_curr, for_each_task, get_dmesg
 
-LINES = 20
+LINES = 40
 
 
 def running():
