@@ -18,7 +18,7 @@ const REPORT: &str = include_str!("report.py");
 const SCRIPT: &str = "report.py";
 /// What `crash` is told for a report. `list` in place of `ps`: version 8.0.2 does not find the tasks of
 /// kernels as new as Debian 12's.
-const COMMANDS: &str = "set scroll off\nsys\nbt\nlog | tail -40\n\
+const COMMANDS: &str = "set scroll off\nsys\nbt\nlog | tail -120\n\
     list task_struct.tasks -s task_struct.pid,comm -h init_task\nquit\n";
 const COMMAND_FILE: &str = "report.crash";
 

@@ -3,7 +3,7 @@
 import drgn
 from drgn.helpers.linux import cpu_curr, for_each_task, get_dmesg
 
-LINES = 40
+LINES = 120
 
 
 def running():
