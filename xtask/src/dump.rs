@@ -112,3 +112,6 @@ pub fn tell(summary: &Summary, file: &Path) {
         terminal::warn("no registers are in the dump: drgn shows no trace of the running task");
     }
 }
+
+#[cfg(test)]
+mod tests;
