@@ -26,7 +26,8 @@
 #define LINE_ROOM	64
 
 static const struct act *const tables[] = {
-	death_acts, hang_acts, corruption_acts, processor_acts, device_acts, storm_acts,
+	death_acts, hang_acts, corruption_acts, processor_acts, device_acts, trespass_acts,
+	storm_acts,
 };
 
 static const struct act *find(const char *word)

@@ -23,6 +23,7 @@ extern const struct act hang_acts[];
 extern const struct act corruption_acts[];
 extern const struct act processor_acts[];
 extern const struct act device_acts[];
+extern const struct act trespass_acts[];
 extern const struct act storm_acts[];
 
 /* Starts the sequence of fault_random() anew. */

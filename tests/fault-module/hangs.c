@@ -52,11 +52,15 @@ static int nmi_hang(unsigned long unused)
 	return error;
 }
 
+/*
+ * The loops that have to last for seconds do without PAUSE: the emulator leaves its inner loop at
+ * each, and a second of counted time would take minutes.
+ */
 static int preempt_spin(unsigned long unused)
 {
 	preempt_disable();
 	for (;;)
-		cpu_relax();
+		barrier();
 	return 0;
 }
 
@@ -95,7 +99,8 @@ static int deadlock_irqs_off(unsigned long unused)
 static int deadlock_irqs_on(unsigned long unused)
 {
 	spin_lock(&lock);
-	spin_lock(&lock);
+	while (!spin_trylock(&lock))
+		barrier();
 	return 0;
 }
 

@@ -58,6 +58,7 @@ const HALT: &[&str] = &["halted-interrupts-off", "hard-lockup"];
 const HARD: &[&str] = &["hard-lockup", "nmi-hang", "no-progress"];
 const SOFT: &[&str] = &[
     "soft-lockup",
+    "user-space-hang",
     "no-progress",
     "no-tick",
     "exit-storm",
@@ -186,6 +187,8 @@ pub const CLASSES: &[Class] = &[
     injected("recovery-crash", "die", 20_000, 0),
     injected("flip-registers", "registers", BOOT_US, 0),
     injected("flip-memory", "memory", BOOT_US, 0),
+    open("foreign-memory", "foreign-memory"),
+    open("ring-scribble", "ring-scribble"),
 ];
 
 /// The position of the class of that name.

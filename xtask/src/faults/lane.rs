@@ -17,7 +17,7 @@ use super::seed::Seed;
 use crate::image::{self, Application};
 use crate::initramfs::{self, Contents};
 use crate::kernels::{self, Flavour};
-use crate::qemu::Machine;
+use crate::qemu::{Backing, Bus, Disk, Machine};
 use crate::ramdisk::{self, Parts};
 use crate::session::{self, Event, Session};
 use crate::toolchain::Choice;
@@ -29,6 +29,8 @@ const APPLICATION: &str = "darma-fault-injection";
 const PAYLOAD: &str = "tests/fault-campaign";
 /// Memory of the machine.
 const MEMORY_MIB: u32 = 512;
+/// Of the disk whose rings are spoilt.
+const DISK_BYTES: u64 = 64 << 20;
 /// Linux's part.
 const GPOS_MEMORY: &str = "160M";
 /// Room for dumps.
@@ -60,7 +62,7 @@ impl Ground {
         let built = image::build(&Application::package(APPLICATION), Choice::Auto)?;
         let kernel = kernels::ensure(Flavour::Cloud)?;
         let mut contents = Contents {
-            drivers: vec!["pvpanic_pci"],
+            drivers: vec!["pvpanic_pci", "virtio_pci", "virtio_blk"],
             extra_modules: vec![fault_module::build(&kernel)?],
             ..Contents::default()
         };
@@ -101,6 +103,12 @@ impl Ground {
         let mut machine = Machine::new(&self.image, &folder);
         machine.initrd = Some(module);
         machine.memory_mib = MEMORY_MIB;
+        // Only `ring-scribble` uses it: a disk completes on the host's time, and its runs alone do not
+        // repeat to the bit.
+        machine.disks = vec![Disk {
+            bus: Bus::Virtio,
+            backing: Backing::Null { bytes: DISK_BYTES },
+        }];
         machine.extra = ["-device", "edu,addr=0a.0"]
             .into_iter()
             .chain(dump_check::ARGUMENTS)
