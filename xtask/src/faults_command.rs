@@ -9,13 +9,13 @@ use xtask::faults::{self, Options};
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     cargo xtask faults --count 40                    a short campaign over all classes\n  \
-    cargo xtask faults --count 540 --seed 7          a full one\n  \
+    cargo xtask faults --count 560 --seed 7          a full one\n  \
     cargo xtask faults --class flip-text --count 20  one class\n  \
     cargo xtask faults --replay 1289                 one fault again; seeds with commas: in a row\n  \
     cargo xtask faults --list                        the classes, and as what each may be found")]
 pub(crate) struct Faults {
     /// How many faults, the classes in turn
-    #[arg(long, default_value_t = 540)]
+    #[arg(long, default_value_t = 560)]
     count: usize,
     /// What chance begins with: the same number provokes the same faults
     #[arg(long, default_value_t = 1)]

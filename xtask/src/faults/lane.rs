@@ -41,7 +41,7 @@ const HEARTBEAT: &str = "3s";
 /// Wall time without a start, a mark or a failure after which a machine is stuck: a hang that nobody
 /// notices is found so. A hang that is looked for needs seconds of counted time, each of which takes
 /// a few of the host's.
-const STUCK: Duration = Duration::from_secs(240);
+const STUCK: Duration = Duration::from_secs(600);
 /// How often a silent machine is looked after.
 const LOOK: Duration = Duration::from_secs(5);
 
