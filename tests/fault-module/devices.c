@@ -26,7 +26,7 @@
 #define EDU_DMA_COMMAND	0x98
 #define EDU_DMA_OUT	3		/* start, from the device's buffer */
 #define EDU_BUFFER	0x40000
-#define EDU_BUFFER_SIZE	4096
+#define EDU_BUFFER_SIZE	4095		/* of 4096: the device stops the emulator at the last byte */
 #define EDU_DMA_TIME_MS	110		/* the device takes 100 */
 #define DMA_TRANSFERS	8
 #define SCRIBBLES	4096

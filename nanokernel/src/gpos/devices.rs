@@ -26,7 +26,7 @@ use heapless::Vec;
 const CONFIG_PORTS: core::ops::RangeInclusive<u16> = 0xcf8..=0xcff;
 /// The nanokernel's console, the emulator's exit device, and the emulator's firmware
 /// configuration device, whose DMA could reach all of memory.
-const OWN_PORTS: [core::ops::RangeInclusive<u16>; 3] = [0xe9..=0xe9, 0xf4..=0xf4, 0x510..=0x51b];
+const OWN_PORTS: [core::ops::RangeInclusive<u16>; 3] = [0xe9..=0xe9, 0xf4..=0xf7, 0x510..=0x51b];
 
 /// The views of the devices that the GPOS has.
 pub(crate) struct Devices {
@@ -87,7 +87,7 @@ impl Gpos {
         if CONFIG_PORTS.contains(&at) {
             return config_value(self.devices.pci.read(at, width, &self.devices.ours));
         }
-        if self.is_closed(at) {
+        if self.is_closed(at, width) {
             self.counters.absent += 1;
             self.foreign(Foreign::Port, u64::from(at));
             return u64::MAX;
@@ -103,7 +103,7 @@ impl Gpos {
                 .pci
                 .write(at, width, value, &mut devices.ours, &mut self.routes);
             self.apply_config(act);
-        } else if self.is_closed(at) {
+        } else if self.is_closed(at, width) {
             self.counters.absent += 1;
             self.foreign(Foreign::Port, u64::from(at));
         } else {
@@ -112,11 +112,19 @@ impl Gpos {
         }
     }
 
-    /// Ports that are the nanokernel's or a hidden function's.
-    fn is_closed(&self, at: u16) -> bool {
+    /// An access that touches ports of the nanokernel's or a hidden function's, or that reaches into
+    /// configuration space's from below: a wide one begins up to three ports before what it touches.
+    fn is_closed(&self, at: u16, width: Width) -> bool {
+        let last = at.saturating_add(u16::from(width.bytes()) - 1);
+        let touches = |first: u16, end: u16| at <= end && last >= first;
         let hidden = &self.devices.pci.rules().protected_ports;
-        OWN_PORTS.iter().any(|own| own.contains(&at))
-            || hidden.iter().any(|span| span.has(u64::from(at)))
+        touches(*CONFIG_PORTS.start(), *CONFIG_PORTS.end())
+            || OWN_PORTS
+                .iter()
+                .any(|own| touches(*own.start(), *own.end()))
+            || hidden
+                .iter()
+                .any(|span| span.first() <= u64::from(last) && span.last() >= u64::from(at))
     }
 
     fn apply_config(&mut self, act: WriteAct) {

@@ -109,7 +109,7 @@ impl Ground {
             bus: Bus::Virtio,
             backing: Backing::Null { bytes: DISK_BYTES },
         }];
-        machine.extra = ["-device", "edu,addr=0a.0"]
+        machine.extra = ["-device", "edu,addr=0a.0,dma_mask=0xffffffff"]
             .into_iter()
             .chain(dump_check::ARGUMENTS)
             .map(Into::into)
