@@ -49,9 +49,12 @@ pub fn trouble<'a>(lines: &[&'a str]) -> Option<&'a str> {
 }
 
 /// What a host that is busy elsewhere does to an emulated machine on its wall clock: Linux times the
-/// interval timer's ticks, is held up in between, and takes another reference. On counted
-/// instructions it may not happen.
-const WALL_CLOCK_NOISE: &[&str] = &["tsc: Unable to calibrate against PIT"];
+/// interval timer's ticks, is held up in between, and takes another reference; it compares two clocks
+/// twice a second, comes late, and says that it skips this time. On counted instructions neither may happen.
+const WALL_CLOCK_NOISE: &[&str] = &[
+    "tsc: Unable to calibrate against PIT",
+    "clocksource: Long readout interval, skipping watchdog check",
+];
 
 /// Linux's log, held against the same kernel's on the same machine alone: no new line of level
 /// warning or worse, and no new line of any level that names trouble.
