@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use darma_abi::shared::{
-    CrashKind, DOORBELL_HEARTBEAT, Doorbell, Heartbeat, Mark, REGION_BYTES, Request, StatusSnapshot,
+    CrashKind, DOORBELL_WINDOW, Doorbell, Heartbeat, Mark, REGION_BYTES, Request, StatusSnapshot,
 };
 
 use crate::error::Error;
 use crate::function::{self, PCI_DEVICES};
 use crate::hardware::Bar;
+use crate::window::{Bars, Window};
 
 /// Both BARs, mapped.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ impl Connection {
         let folder = function::find(Path::new(PCI_DEVICES))?;
         function::enable(&folder)?;
         Ok(Self {
-            doorbell: Bar::map(&folder, 0, DOORBELL_HEARTBEAT + 4)?,
+            doorbell: Bar::map(&folder, 0, DOORBELL_WINDOW + 4)?,
             region: Bar::map(&folder, 2, REGION_BYTES)?,
         })
     }
@@ -67,6 +68,17 @@ impl Connection {
     pub fn status(&self) -> Result<StatusSnapshot, Error> {
         self.ring(Doorbell::Request(Request::RefreshStatus));
         Ok(StatusSnapshot::read(&self.region)?)
+    }
+
+    /// What the nanokernel keeps of failures.
+    ///
+    /// # Errors
+    /// [`Error::NoWindow`]: it keeps nothing that could be read from here.
+    pub fn window(&self) -> Result<Window<Bars<'_>>, Error> {
+        Window::open(Bars {
+            doorbell: &self.doorbell,
+            region: &self.region,
+        })
     }
 
     fn ring(&self, bell: Doorbell) {

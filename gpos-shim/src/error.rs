@@ -29,6 +29,8 @@ pub enum Error {
     },
     /// The shared region holds no readable status.
     Status(ReadError),
+    /// The nanokernel shows no fault records and dumps.
+    NoWindow,
     /// The test module is not there.
     NoFaultModule,
     /// A crash returned.
@@ -88,6 +90,9 @@ impl fmt::Display for Error {
                  something else than Darma"
             ),
             Self::Status(error) => write!(f, "{error}"),
+            Self::NoWindow => f.write_str(
+                "the nanokernel shows no fault records: use the program of the same release",
+            ),
             Self::NoFaultModule => f.write_str(
                 "/proc/darma_fault is not there: load the test module first (modprobe darma_fault)",
             ),

@@ -94,9 +94,28 @@ impl RegionRead for Bar {
         if !self.holds(offset, out.len()) {
             return false;
         }
-        for (index, byte) in out.iter_mut().enumerate() {
-            // SAFETY: offset + index < offset + out.len() <= bytes, just checked; volatile.
-            *byte = unsafe { self.base.add(offset + index).read_volatile() };
+        // Eight bytes at a time where they are aligned: dumps are hundreds of megabytes.
+        let head = offset.next_multiple_of(8).min(offset + out.len()) - offset;
+        let (head, rest) = out.split_at_mut(head);
+        let (words, tail) = rest.as_chunks_mut::<8>();
+        let mut at = offset;
+        let byte = |byte: &mut u8, at: usize| {
+            // SAFETY: `at` runs from `offset` up to `offset + out.len()`, all inside; volatile.
+            *byte = unsafe { self.base.add(at).read_volatile() };
+        };
+        for one in head {
+            byte(one, at);
+            at += 1;
+        }
+        for word in words {
+            // SAFETY: as above, eight bytes at once, and aligned since the head's end; volatile.
+            let value = unsafe { self.base.add(at).cast::<u64>().read_volatile() };
+            *word = value.to_ne_bytes();
+            at += 8;
+        }
+        for one in tail {
+            byte(one, at);
+            at += 1;
         }
         true
     }

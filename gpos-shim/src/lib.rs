@@ -4,7 +4,7 @@
 //! a Linux that never runs it is preempted, captured and reloaded just the same.
 //!
 //! `function` finds the virtual PCI function, `hardware` maps it, `connection` offers what can be done
-//! through it, `status_view` shows a snapshot; `crash`, `exercise` and `load` are the demonstration's
+//! through it, `status_view` shows a snapshot, `window` reads fault records and dumps; `crash`, `exercise` and `load` are the demonstration's
 //! faults and workloads, `fpu` holds the machine to its word about registers. Unsafe code is in
 //! `hardware` and `fpu::registers`.
 
@@ -17,6 +17,7 @@ pub mod function;
 pub mod hardware;
 pub mod load;
 pub mod status_view;
+pub mod window;
 
 pub use connection::Connection;
 pub use error::Error;

@@ -187,8 +187,9 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
         acpi_base,
     };
     console::echo_to_com1(false);
+    let stores = (plan.fault_store().size(), plan.dump_store().size());
     // SAFETY: SHARED-REGION: the base is the plan's.
-    let status = unsafe { Status::new(HostPhys(plan.shared().base()), tsc_hz) };
+    let status = unsafe { Status::new(HostPhys(plan.shared().base()), tsc_hz, stores) };
     // SAFETY: OWNED-RANGE: the only views of both stores are taken here, once.
     let ras = unsafe { Ras::new(plan, &gpos.memory, config.dump_slots) };
     let host = Host {

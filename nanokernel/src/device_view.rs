@@ -4,7 +4,7 @@
 use crate::facts::Acpi;
 use crate::fatal::boot_error;
 use crate::gpos::Devices;
-use darma_abi::shared::REGION_BYTES;
+use darma_abi::shared::BAR2_BYTES;
 use darma_abi::units::HostPhys;
 use darma_policy::acpi::gpos_tables::HpetUse;
 use darma_policy::boot::config::Config;
@@ -40,8 +40,8 @@ pub(crate) fn devices(
     reach: u64,
 ) -> Devices {
     let rules = address_rules(plan, acpi, reach);
-    let ours = VirtualPci::place(functions, &rules, REGION_BYTES)
-        .unwrap_or_else(|error| boot_error(&error));
+    let ours =
+        VirtualPci::place(functions, &rules, BAR2_BYTES).unwrap_or_else(|error| boot_error(&error));
     let mut absent = hidden(config);
     let new = |facts: &&FunctionFacts| !config.hidden.iter().any(|one| one.id() == facts.bdf.0);
     for facts in claims.functions().iter().filter(new) {
@@ -58,6 +58,7 @@ pub(crate) fn devices(
         power: PowerPorts::new(acpi.power()),
         ecam: acpi.facts.ecam.map(|ecam| (ecam.base, ecam.last_bus)),
         shared: HostPhys(plan.shared().base()),
+        window: None,
     }
 }
 

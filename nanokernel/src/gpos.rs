@@ -13,6 +13,7 @@ mod processor;
 mod records;
 mod resets;
 mod ruin;
+mod window;
 
 pub(crate) use devices::Devices;
 pub(crate) use load::{Images, Loader};

@@ -169,6 +169,7 @@ impl Host<'_> {
                 return (mark == Mark::UserspaceUp).then_some(Event::UserSpace);
             }
             Doorbell::Heartbeat(beat) => return Some(Event::Heartbeat(beat)),
+            Doorbell::Window(bank) => self.gpos.show(self.loader.plan.bank(bank)),
             Doorbell::CrashKind(kind) => self.announced = Some((kind, time::now())),
             Doorbell::Request(_) => {
                 self.take_counters();

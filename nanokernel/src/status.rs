@@ -69,14 +69,14 @@ pub(crate) struct Status {
 }
 
 impl Status {
-    /// A publisher for the region at `base`.
+    /// A publisher for the region at `base`; `stores` are the sizes of fault store and dump store.
     ///
     /// # Safety
     /// SHARED-REGION: `base` is the shared region of the memory plan.
-    pub(crate) unsafe fn new(base: HostPhys, tsc_hz: u64) -> Self {
+    pub(crate) unsafe fn new(base: HostPhys, tsc_hz: u64, stores: (u64, u64)) -> Self {
         Self {
             region: Region { base },
-            writer: StatusWriter::new(),
+            writer: StatusWriter::with_stores(stores.0, stores.1),
             scale: time_scale(),
             tsc_hz,
             sum: SUM.take(),

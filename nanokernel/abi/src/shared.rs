@@ -9,6 +9,7 @@
 //! BAR0  +0 MARK  +4 CRASH_KIND  +8 REQUEST  +12 HEARTBEAT   u32, write only, each write exits
 //! BAR2  +0 header            who, which layout, what is where
 //!       +4096 status block   nanokernel -> Linux, under a sequence lock
+//!       +2 MiB window        fault records and dumps, read only
 //! ```
 //!
 //! Both sides take what they read for hostile: the nanokernel reads nothing from here at all so
@@ -19,17 +20,19 @@
 mod doorbell;
 mod layout;
 mod snapshot;
+mod window;
 mod writer;
 
 pub use crate::codes::{Cause, CrashKind, GposState, Mark, Phase};
 pub use crate::text::Text;
 pub use doorbell::{
-    DOORBELL_CRASH_KIND, DOORBELL_HEARTBEAT, DOORBELL_MARK, DOORBELL_REQUEST, Doorbell, Heartbeat,
-    Request,
+    DOORBELL_CRASH_KIND, DOORBELL_HEARTBEAT, DOORBELL_MARK, DOORBELL_REQUEST, DOORBELL_WINDOW,
+    Doorbell, Heartbeat, Request,
 };
 pub use layout::{
     FaultEntry, LAYOUT_VERSION, LINE_BYTES, MAGIC, MAX_TASKS, Machinery, NAME_BYTES, PCI_DEVICE,
     PCI_VENDOR, REGION_BYTES, RegionHeader, STATUS_OFFSET, StatusBlock, StatusBody, TaskEntry,
 };
 pub use snapshot::{MAX_ATTEMPTS, ReadError, RegionRead, StatusSnapshot};
+pub use window::{BAR2_BYTES, Bank, Store, WINDOW_BYTES, WINDOW_OFFSET};
 pub use writer::{RegionStore, StatusWriter};

@@ -38,6 +38,8 @@ pub(crate) struct Devices {
     pub(crate) ecam: Option<(u64, u8)>,
     /// Where the memory that both sides map lies.
     pub(crate) shared: HostPhys,
+    /// What the window behind it shows; `None`: zeros.
+    pub(crate) window: Option<HostPhys>,
 }
 
 impl Devices {
@@ -222,6 +224,7 @@ impl Gpos {
             Some(MsixAct::Pass) => unsafe {
                 memory::write_register(HostPhys(at.0), width.bytes(), value)
             },
+            None if self.is_in_window(at) => self.counters.refused += 1,
             None => self.violation(at),
         }
         None
@@ -247,10 +250,9 @@ impl Gpos {
                 None
             }
             VirtualEffect::SharedMoved { from, to } => {
-                let bytes = darma_abi::shared::REGION_BYTES;
-                // A pool that is used up leaves the region unmapped: the GPOS's loss alone.
-                let _ = self.tables.unmap(from, bytes);
-                let _ = self.tables.map(to, self.devices.shared, bytes, Kind::Ram);
+                // A pool that is used up leaves the memory unmapped: the GPOS's loss alone.
+                let _ = self.unmap_shared(from);
+                let _ = self.map_shared(to);
                 self.cpu.flush_translations();
                 None
             }
@@ -263,16 +265,11 @@ impl Gpos {
         for span in trapped {
             self.close(span);
         }
-        let Some(shared) = self.devices.ours.shared() else {
-            return Ok(());
-        };
-        let bytes = shared.last() - shared.first() + 1;
-        self.tables.map(
-            GuestPhys(shared.first()),
-            self.devices.shared,
-            bytes,
-            Kind::Ram,
-        )
+        self.devices.window = None;
+        match self.devices.ours.shared() {
+            Some(shared) => self.map_shared(GuestPhys(shared.first())),
+            None => Ok(()),
+        }
     }
 
     /// Takes device pages away from the guest.

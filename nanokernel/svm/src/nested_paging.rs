@@ -78,6 +78,35 @@ impl<const N: usize> NestedTables<N> {
         self.set(guest.0, len, Some((host.0, bits)))
     }
 
+    /// Lets the guest read, and only read, `pages` pages at `guest`: page `n` is at `target(n)`. They
+    /// are mapped one by one, so that another choice of targets later needs no further table.
+    ///
+    /// # Errors
+    /// As [`Self::map`].
+    pub fn map_read_only(
+        &mut self,
+        guest: GuestPhys,
+        pages: u64,
+        target: impl Fn(u64) -> HostPhys,
+    ) -> Result<(), PoolExhausted> {
+        for page in 0..pages {
+            let entry = target(page).0 | PRESENT | USER;
+            self.set_entry(guest.0 + page * PAGE, 0, entry)?;
+        }
+        Ok(())
+    }
+
+    /// Takes them away again; the table that they needed stays for the next time.
+    ///
+    /// # Errors
+    /// As [`Self::map`].
+    pub fn unmap_pages(&mut self, guest: GuestPhys, pages: u64) -> Result<(), PoolExhausted> {
+        for page in 0..pages {
+            self.set_entry(guest.0 + page * PAGE, 0, 0)?;
+        }
+        Ok(())
+    }
+
     /// Takes `len` bytes at `guest` away from the guest.
     ///
     /// # Errors
@@ -239,5 +268,30 @@ mod tests {
             )
             .unwrap();
         assert_eq!(walk(&tables, 0xf030_0042), Some(0x1050_0042));
+    }
+
+    #[test]
+    fn a_window_may_show_other_pages_without_further_tables() {
+        let mut tables = Box::new(NestedTables::<8>::new());
+        let guest = GuestPhys(0xf020_0000);
+        let show = |tables: &mut NestedTables<8>, host: u64| {
+            let target = |page| HostPhys(host + page * PAGE);
+            tables.map_read_only(guest, 512, target).unwrap();
+        };
+        show(&mut tables, 0x1000_0000);
+        let used = tables.used();
+        for turn in 0..20 {
+            show(&mut tables, turn << 21);
+            assert_eq!(walk(&tables, 0xf020_1042), Some((turn << 21) + 0x1042));
+            tables.unmap_pages(guest, 512).unwrap();
+            assert_eq!(walk(&tables, 0xf020_1042), None);
+        }
+        assert_eq!(tables.used(), used);
+        let entry = tables
+            .tables
+            .as_flattened()
+            .iter()
+            .find(|entry| **entry & !7 == 0x1000_0000);
+        assert_eq!(entry, None);
     }
 }

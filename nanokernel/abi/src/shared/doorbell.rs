@@ -3,6 +3,7 @@
 //! Write only, one word per act, so that the nanokernel's exit handler has nothing to look up in
 //! memory that the GPOS can change meanwhile. Anything not listed here is no message and is ignored.
 
+use super::window::Bank;
 use crate::codes::{CrashKind, Mark};
 
 /// Offset in BAR0: a [`Mark`]'s code.
@@ -14,6 +15,8 @@ pub const DOORBELL_REQUEST: u64 = 8;
 
 /// Offset in BAR0: a [`Heartbeat`]'s word.
 pub const DOORBELL_HEARTBEAT: u64 = 12;
+/// Offset in BAR0: the [`Bank`] that the window shows.
+pub const DOORBELL_WINDOW: u64 = 16;
 
 /// A sign of life of the GPOS's user space. The first one arms the nanokernel's watch for the next,
 /// so each is a word that chance does not write.
@@ -45,6 +48,8 @@ pub enum Doorbell {
     Request(Request),
     /// User space lives.
     Heartbeat(Heartbeat),
+    /// What the window is to show.
+    Window(Bank),
 }
 
 impl Doorbell {
@@ -63,6 +68,7 @@ impl Doorbell {
             },
             (DOORBELL_REQUEST, 1) => Some(Self::Request(Request::RefreshStatus)),
             (DOORBELL_HEARTBEAT, BEAT) => Some(Self::Heartbeat(Heartbeat::Beat)),
+            (DOORBELL_WINDOW, word) => Some(Self::Window(Bank::decode(word))),
             (DOORBELL_HEARTBEAT, END) => Some(Self::Heartbeat(Heartbeat::End)),
             _ => None,
         }
@@ -75,6 +81,7 @@ impl Doorbell {
             Self::CrashKind(kind) => (DOORBELL_CRASH_KIND, kind.code()),
             Self::Request(Request::RefreshStatus) => (DOORBELL_REQUEST, 1),
             Self::Heartbeat(beat) => (DOORBELL_HEARTBEAT, beat as u32),
+            Self::Window(bank) => (DOORBELL_WINDOW, bank.encode()),
         }
     }
 }
@@ -82,6 +89,7 @@ impl Doorbell {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shared::window::Store;
 
     #[test]
     fn what_is_encoded_is_decoded() {
@@ -91,6 +99,10 @@ mod tests {
             Doorbell::Request(Request::RefreshStatus),
             Doorbell::Heartbeat(Heartbeat::Beat),
             Doorbell::Heartbeat(Heartbeat::End),
+            Doorbell::Window(Bank {
+                store: Some(Store::Dumps),
+                number: 7,
+            }),
         ] {
             let (offset, value) = bell.encode();
             assert_eq!(Doorbell::decode(offset, value), Some(bell));

@@ -45,12 +45,16 @@ pub struct RegionHeader {
     pub status_offset: u32,
     /// Size of the status block, bytes.
     pub status_bytes: u32,
+    /// Size of the fault store behind the window, bytes; 0 from a nanokernel without a window.
+    pub fault_store_bytes: u64,
+    /// Size of the dump store behind the window, bytes; 0: there is none.
+    pub dump_store_bytes: u64,
     /// Zero.
-    pub reserved: [u64; 4],
+    pub reserved: [u64; 2],
 }
 
 impl RegionHeader {
-    /// The header of this layout version.
+    /// The header of this layout version, of a machine without stores.
     pub const CURRENT: Self = Self {
         magic: MAGIC,
         layout_version: LAYOUT_VERSION,
@@ -58,7 +62,9 @@ impl RegionHeader {
         region_bytes: REGION_BYTES,
         status_offset: small(STATUS_OFFSET),
         status_bytes: small(size_of::<StatusBlock>()),
-        reserved: [0; 4],
+        fault_store_bytes: 0,
+        dump_store_bytes: 0,
+        reserved: [0; 2],
     };
 }
 
@@ -187,6 +193,8 @@ const _: () = {
     assert!(offset_of!(RegionHeader, region_bytes) == 16);
     assert!(offset_of!(RegionHeader, status_offset) == 24);
     assert!(offset_of!(RegionHeader, status_bytes) == 28);
+    assert!(offset_of!(RegionHeader, fault_store_bytes) == 32);
+    assert!(offset_of!(RegionHeader, dump_store_bytes) == 40);
 
     assert!(offset_of!(StatusBlock, sequence) == 0);
     assert!(offset_of!(StatusBlock, body) == 8);

@@ -26,18 +26,36 @@ pub trait RegionStore {
 #[derive(Debug, Default)]
 pub struct StatusWriter {
     sequence: u32,
+    /// Sizes of fault store and dump store, bytes.
+    stores: (u64, u64),
 }
 
 impl StatusWriter {
     /// A writer whose first publication has the sequence 2.
     pub const fn new() -> Self {
-        Self { sequence: 0 }
+        Self {
+            sequence: 0,
+            stores: (0, 0),
+        }
+    }
+
+    /// The same for a machine with a fault store and a dump store of these sizes, bytes.
+    pub const fn with_stores(faults: u64, dumps: u64) -> Self {
+        Self {
+            sequence: 0,
+            stores: (faults, dumps),
+        }
     }
 
     /// Writes the header and an all-zero status block: at each start of the GPOS, since the last
     /// one could write here what it liked.
     pub fn initialise(&mut self, region: &mut (impl RegionStore + ?Sized)) {
-        region.store(0, RegionHeader::CURRENT.as_bytes());
+        let header = RegionHeader {
+            fault_store_bytes: self.stores.0,
+            dump_store_bytes: self.stores.1,
+            ..RegionHeader::CURRENT
+        };
+        region.store(0, header.as_bytes());
         self.publish(&StatusBody::zeroed(), region);
     }
 

@@ -14,6 +14,7 @@
 
 mod error;
 
+use darma_abi::shared::{Bank, Store, WINDOW_BYTES};
 use heapless::Vec;
 
 use super::config::{Config, GposMemory};
@@ -217,6 +218,17 @@ impl MemoryPlan {
     /// The room for fault records; 2 MiB aligned, at least `faults.size`.
     pub const fn fault_store(&self) -> Span {
         self.fault_store
+    }
+
+    /// The memory of a bank that the GPOS asks to see; `None` if there is none such.
+    pub fn bank(&self, bank: Bank) -> Option<Span> {
+        let store = match bank.store? {
+            Store::Faults => self.fault_store,
+            Store::Dumps => self.dump_store,
+        };
+        let base = store.base().checked_add(bank.offset())?;
+        let wanted = Span::new(base, WINDOW_BYTES)?;
+        store.contains(wanted).then_some(wanted)
     }
 
     /// The GPOS's RAM, ascending.
@@ -440,6 +452,35 @@ pub(crate) mod tests {
             span: tables,
             kind: e820::ACPI
         }));
+    }
+
+    #[test]
+    fn the_gpos_sees_banks_of_both_stores_and_nothing_else() {
+        let firmware = pc(512 * MIB);
+        let plan = MemoryPlan::new(&input(&firmware, 512 * MIB), &small_config()).unwrap();
+        let faults = |number| {
+            plan.bank(Bank {
+                store: Some(Store::Faults),
+                number,
+            })
+        };
+        let dumps = |number| {
+            plan.bank(Bank {
+                store: Some(Store::Dumps),
+                number,
+            })
+        };
+        assert_eq!(faults(0), Some(plan.fault_store()));
+        assert_eq!(faults(1), None);
+        assert_eq!(dumps(15).map(Span::end), Some(plan.dump_store().end()));
+        assert_eq!((dumps(16), dumps(u32::MAX)), (None, None));
+        assert_eq!(plan.bank(Bank::decode(0)), None);
+        let none = Config {
+            dump_size: 0,
+            ..small_config()
+        };
+        let plan = MemoryPlan::new(&input(&firmware, 512 * MIB), &none).unwrap();
+        assert_eq!(plan.bank(Bank::decode(2 << 28)), None);
     }
 
     #[test]
