@@ -32,6 +32,7 @@ const LOOKS_PER_STATUS: u64 = 10;
 impl Host<'_> {
     /// Stays in `state`, because of `why`, until somebody asks for another start. Returns from what,
     /// and as which step.
+    #[inline(never)]
     pub(crate) fn down(&mut self, state: GposState, why: &str) -> (Rung, LadderStep) {
         // First: the tasks run on, and each of their runs pushes older events out.
         if self.config.trace_keep == TraceKeep::Last {

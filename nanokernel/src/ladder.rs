@@ -75,6 +75,7 @@ impl Host<'_> {
     }
 
     /// What the next kernel is told.
+    #[inline(never)]
     pub(crate) fn told(&mut self) -> Told<'static> {
         self.ladder.glances = self.loader.glance();
         Told {
@@ -85,6 +86,7 @@ impl Host<'_> {
     }
 
     /// Leaves the dead kernel's log where the next one's `ramoops` driver looks for it.
+    #[inline(never)]
     pub(crate) fn leave_log(&mut self, cause: Cause, at_ns: u64) {
         let panicked = match cause {
             Cause::Panic | Cause::PanicText => Panicked::Yes,
@@ -99,6 +101,7 @@ impl Host<'_> {
     }
 
     /// The GPOS failed.
+    #[inline(never)]
     pub(crate) fn after_failure(&mut self, cause: Cause) {
         self.ladder.reason = cause.name();
         let now = Nanos(self.status.now_ns());
@@ -108,6 +111,7 @@ impl Host<'_> {
     }
 
     /// The GPOS restarted itself in an orderly way.
+    #[inline(never)]
     pub(crate) fn after_restart(&mut self, cause: Cause) {
         self.ladder.reason = cause.name();
         let from = self.ladder.history.rung();
@@ -116,6 +120,7 @@ impl Host<'_> {
     }
 
     /// The image cannot be loaded at all.
+    #[inline(never)]
     pub(crate) fn after_bad_image(&mut self) {
         let from = self.ladder.history.rung();
         let step = self.ladder.history.unusable(&self.recovery_policy());
@@ -142,6 +147,7 @@ impl Host<'_> {
     }
 
     /// Leaves the GPOS down until somebody asks for another start.
+    #[inline(never)]
     pub(crate) fn stay_down(&mut self, state: GposState, why: &str) {
         let event = match state {
             GposState::Off => EventKind::Off,
@@ -157,6 +163,7 @@ impl Host<'_> {
     }
 
     /// Waits for the devices that were reset when the GPOS was found dead, and tells what came of it.
+    #[inline(never)]
     pub(crate) fn end_resets(&mut self) {
         let resets = self.gpos.end_resets();
         let functions = resets.by_function + resets.by_bus + resets.left + resets.quarantined;

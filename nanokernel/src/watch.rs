@@ -19,12 +19,14 @@ const USER: u8 = 3;
 
 impl Host<'_> {
     /// Judges an act of the GPOS, beside what its kernel says of itself at that moment.
+    #[inline(never)]
     pub(crate) fn judge(&mut self, event: Event) -> Option<Verdict> {
         let vitals = self.vitals();
         self.detector.observe(event, &vitals)
     }
 
     /// Takes a look and judges it.
+    #[inline(never)]
     pub(crate) fn look(&mut self) -> Option<Verdict> {
         let gpos = &self.gpos;
         let (_, _, cpl) = gpos.cpu.code_segment();
@@ -56,6 +58,7 @@ impl Host<'_> {
     }
 
     /// Packs a little of the last dump even if the GPOS never sleeps: a piece a look.
+    #[inline(never)]
     pub(crate) fn pack_busy(&mut self) {
         if self.gpos.work_waits {
             self.gpos.work_waits = self.ras.pack();
@@ -63,6 +66,7 @@ impl Host<'_> {
     }
 
     /// Records what the GPOS lives on with, or what is no failure.
+    #[inline(never)]
     pub(crate) fn record(&mut self, verdict: Verdict) {
         let at_ns = self.status.now_ns();
         let boot = self.status.boots;

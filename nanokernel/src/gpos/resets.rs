@@ -39,6 +39,7 @@ pub(crate) struct Resets {
 
 impl Gpos {
     /// Begins the resets of functions that have been stopped.
+    #[inline(never)]
     pub(crate) fn begin_resets(&mut self) {
         let mut resets = Resets::default();
         // A transaction that is under way when its function is reset may surprise who waits for it.
@@ -77,6 +78,7 @@ impl Gpos {
 
     /// Waits for the functions that were reset, for as long as the specification lets them take, and
     /// gives up what does not come back.
+    #[inline(never)]
     pub(crate) fn end_resets(&mut self) -> Resets {
         let mut resets = core::mem::take(&mut self.resets);
         let Some(begun) = resets.begun else {

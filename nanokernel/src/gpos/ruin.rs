@@ -8,6 +8,7 @@ use darma_svm::state::SegmentState;
 
 impl Gpos {
     /// Follows the guest's own way to its fault handlers.
+    #[inline(never)]
     pub(super) fn ruin(&self) -> Ruin {
         let frozen = self.cpu.freeze();
         let (cr0, cr3, cr4, efer) = self.cpu.paging();
