@@ -25,6 +25,10 @@ const PAGE: usize = 4096;
 /// Longest wait for the emulator's answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often a dump that looks damaged is looked at again, and after which pause.
+const LOOKS_AGAIN: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// What came of the look at a dump.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
@@ -73,6 +77,20 @@ impl DumpCheck {
     /// # Errors
     /// The memory cannot be read.
     pub fn look(&mut self, fault: u64) -> Result<Finding> {
+        // The copy is not of one moment, and the nanokernel packs dumps while Linux starts: what looks
+        // damaged is looked at again.
+        let mut finding = self.look_once(fault)?;
+        for _ in 0..LOOKS_AGAIN {
+            if !matches!(finding, Finding::Bad(_)) {
+                break;
+            }
+            std::thread::sleep(PAUSE);
+            finding = self.look_once(fault)?;
+        }
+        Ok(finding)
+    }
+
+    fn look_once(&mut self, fault: u64) -> Result<Finding> {
         let (from, bytes) = match self.lowest {
             None => (0, self.memory_bytes),
             Some(at) => (at, self.store_bytes.min(self.memory_bytes - at)),
