@@ -11,7 +11,7 @@
 #include "fault.h"
 
 #define ATTEMPTS	64
-#define MACHINE_BYTES	0x20000000UL	/* where the campaign's machine has memory of some owner */
+#define MACHINE_BYTES	0x28000000UL	/* where the campaign's machine has memory of some owner */
 #define VIRTIO_VENDOR	0x1af4
 #define VIRTIO_BLK	0x1001		/* as QEMU shows it on this bus */
 #define RING_WRITES	256

@@ -28,14 +28,14 @@ const APPLICATION: &str = "darma-fault-injection";
 /// The campaign's user space.
 const PAYLOAD: &str = "tests/fault-campaign";
 /// Memory of the machine.
-const MEMORY_MIB: u32 = 512;
+const MEMORY_MIB: u32 = 640;
 /// Of the disk whose rings are spoilt.
 const DISK_BYTES: u64 = 64 << 20;
 /// Linux's part.
 const GPOS_MEMORY: &str = "160M";
-/// Room for dumps.
-const DUMP_STORE: &str = "176M";
-const DUMP_STORE_BYTES: u64 = 176 << 20;
+/// Room for dumps: for a raw one beside two that are packed, so that Linux waits for a copy only.
+const DUMP_STORE: &str = "288M";
+const DUMP_STORE_BYTES: u64 = 288 << 20;
 /// How long the campaign's user space may be silent; it beats four times a second.
 const HEARTBEAT: &str = "3s";
 /// Wall time without a start, a mark or a failure after which a machine is stuck: a hang that nobody
