@@ -14,7 +14,7 @@ use crate::once::Once;
 use crate::ras::Ras;
 use crate::status::Status;
 use crate::task_devices::{self, Site};
-use crate::{Application, device_interrupts, heap, logging};
+use crate::{Application, device_interrupts, heap, logging, watch};
 use darma_abi::units::{HostPhys, Nanos, Vector};
 use darma_machine::io_apic::IoApic;
 use darma_machine::local_apic::LocalApic;
@@ -200,6 +200,7 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
         config,
         reserved_bytes: reserved(plan),
         detector: Detector::new(config.watch),
+        linux: watch::GATHERER.take(),
         ladder: Ladder::new(),
         announced: None,
     };

@@ -27,6 +27,7 @@ use darma_policy::boot::config::Config;
 use darma_policy::boot::ramdisk::Role;
 use darma_ras_model::detect::{Detector, Event, Severity, Verdict};
 use darma_ras_model::fault_record::EventKind;
+use darma_ras_model::linux::Gatherer;
 use darma_rtos::timer::{self, Waiter};
 use darma_rtos::trace::{self, Kind};
 use darma_rtos::{set_phase, time_scale};
@@ -41,6 +42,8 @@ pub(crate) struct Host<'a> {
     pub(crate) config: &'a Config,
     pub(crate) reserved_bytes: u64,
     pub(crate) detector: Detector,
+    /// What is known of the running kernel.
+    pub(crate) linux: &'static mut Gatherer,
     pub(crate) ladder: Ladder,
     pub(crate) announced: Option<(CrashKind, Cycles)>,
 }
@@ -100,6 +103,7 @@ impl Host<'_> {
             );
         }
         self.detector.restarted();
+        self.linux.restarted();
         self.announced = None;
         self.status.state = GposState::Booting;
         self.status.initialise();

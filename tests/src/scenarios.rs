@@ -23,6 +23,7 @@ mod response_times;
 mod task_device;
 mod task_faults;
 mod thread_metric;
+mod vital_signs;
 mod vmcore;
 
 use anyhow::Result;
@@ -77,6 +78,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(latency::scenarios());
     all.extend(hostile::scenarios());
     all.extend(hang::scenarios());
+    all.extend(vital_signs::scenarios());
     all.extend(faults::scenarios());
     all.extend(bad_input::scenarios());
     all.extend(idle_guest::scenarios());
