@@ -5,8 +5,8 @@
 //! after a start also find out where this kernel keeps its variables, a slice each.
 
 use crate::host::Host;
-use crate::ras::Failure;
 use crate::once::Once;
+use crate::ras::Failure;
 use crate::report;
 use core::fmt::Write;
 use darma_abi::memory::GuestPhysRead;

@@ -100,7 +100,8 @@ pub enum Event {
         announced: Option<CrashKind>,
         /// When it was detected.
         at_ns: u64,
-        /// From the exit that carried the evidence to the verdict.
+        /// From the exit that carried the evidence to the verdict; of what does not happen, how long it
+        /// had not.
         detect_ns: u64,
         /// From the announcement's mark to the detection: what the kernel itself did before it gave
         /// up, such as printing its panic, is in it. None without an announcement.

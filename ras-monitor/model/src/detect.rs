@@ -274,6 +274,7 @@ impl Detector {
                 fatal(Cause::Panic, Evidence::PvPanic(bits))
             }
             Event::PvPanic(bits) if bits & PVPANIC_CRASH_LOADED != 0 => {
+                self.signs.leave_alone();
                 Some((Cause::Panic, Evidence::PvPanic(bits), Severity::Recorded))
             }
             Event::PvPanic(_) | Event::Halt { nmi_pending: true } => None,

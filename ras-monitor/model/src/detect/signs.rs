@@ -16,6 +16,7 @@ const LAST_WORDS: Nanos = Nanos(200_000_000);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Signs {
     panicking: Held,
+    left_alone: bool,
     log: Option<u64>,
     dies: u32,
     dies_known: bool,
@@ -27,6 +28,7 @@ pub(super) struct Signs {
 impl Signs {
     pub(super) const NONE: Self = Self {
         panicking: Held::NOT,
+        left_alone: false,
         log: None,
         dies: 0,
         dies_known: false,
@@ -39,12 +41,18 @@ impl Signs {
         self.panicking.begun()
     }
 
+    /// A crash kernel of its own takes over from the panic, whose flag stays set in the old one's memory.
+    pub(super) const fn leave_alone(&mut self) {
+        self.left_alone = true;
+    }
+
     /// Adds a look's signs. Both counts begin at zero in every kernel, so what is not zero at the
     /// first look happened before it, and is news.
     pub(super) fn note(&mut self, vitals: &Vitals, gap: Nanos) {
         let prints = vitals.log != self.log;
         self.log = vitals.log;
-        self.panicking.note(vitals.is_panicking(), prints, gap);
+        let panicking = vitals.is_panicking() && !self.left_alone;
+        self.panicking.note(panicking, prints, gap);
         self.dies_known |= vitals.dies.is_some();
         self.dies = vitals.dies.unwrap_or(self.dies);
         self.taint |= vitals.taint.unwrap_or(0);

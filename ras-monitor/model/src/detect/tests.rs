@@ -551,6 +551,17 @@ fn a_panic_that_no_driver_tells_is_found_once_it_has_printed() {
 }
 
 #[test]
+fn a_crash_kernel_is_not_taken_for_the_panic_that_it_deals_with() {
+    let mut run = Run::warm();
+    run.detector.observe(Event::PvPanic(2), &RUNNING);
+    let taken_over = Guest {
+        panicking: Some(true),
+        ..WELL
+    };
+    assert_eq!(run.pass(taken_over, 10 * SECOND), None);
+}
+
+#[test]
 fn death_on_the_way_back_and_again_after_that_is_seen_each_time() {
     let mut run = Run::warm();
     for _ in 0..3 {
