@@ -58,9 +58,23 @@ pub enum Evidence {
         rip: GuestVirt,
     },
     /// So many interrupts in a second, most of them this one.
-    Interrupts(u64, Option<Vector>),
+    Interrupts {
+        /// In a second.
+        rate: u64,
+        /// The commonest.
+        vector: Option<Vector>,
+        /// For how long nothing else was done; zero: the system lives.
+        held: Nanos,
+    },
     /// So many exits of a kind in a second.
-    Exits(u64, &'static str),
+    Exits {
+        /// In a second.
+        rate: u64,
+        /// Which.
+        kind: &'static str,
+        /// For how long nothing else was done; zero: the system lives.
+        held: Nanos,
+    },
     /// No user space for so long.
     NotUp(Nanos),
     /// No heartbeat for so long.
@@ -100,7 +114,7 @@ impl Evidence {
             | Self::Stuck { .. }
             | Self::Frozen { .. }
             | Self::Silent { .. } => self.held().map_or(0, |held| held.0),
-            Self::Interrupts(rate, _) | Self::Exits(rate, _) => rate,
+            Self::Interrupts { rate, .. } | Self::Exits { rate, .. } => rate,
             Self::Dies(count) => u64::from(count),
             Self::Taint(number) | Self::Foreign(number, _) | Self::ExitCode(number) => number,
             Self::PanicThen(last) | Self::Ordered(last) | Self::Ended(last) => match last {
@@ -120,7 +134,20 @@ impl Evidence {
             | Self::Stuck { held, .. }
             | Self::Frozen { held, .. }
             | Self::Silent { held, .. } => Some(held),
+            Self::Interrupts { held, .. } | Self::Exits { held, .. } if held.0 > 0 => Some(held),
             _ => None,
+        }
+    }
+}
+
+/// What a storm left undone.
+struct Undone(Nanos);
+
+impl fmt::Display for Undone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.0 {
+            0 => Ok(()),
+            _ => write!(f, ", nothing else for {}", Ms(self.0)),
         }
     }
 }
@@ -188,15 +215,16 @@ impl fmt::Display for Evidence {
                     Ms(held)
                 )
             }
-            Self::Interrupts(rate, Some(vector)) => {
-                write!(
-                    f,
-                    "{rate} interrupts in a second, mostly vector {}",
-                    vector.0
-                )
+            Self::Interrupts { rate, vector, held } => {
+                write!(f, "{rate} interrupts in a second")?;
+                if let Some(vector) = vector {
+                    write!(f, ", mostly vector {}", vector.0)?;
+                }
+                Undone(held).fmt(f)
             }
-            Self::Interrupts(rate, None) => write!(f, "{rate} interrupts in a second"),
-            Self::Exits(rate, kind) => write!(f, "{rate} exits by {kind} in a second"),
+            Self::Exits { rate, kind, held } => {
+                write!(f, "{rate} exits by {kind} in a second{}", Undone(held))
+            }
             Self::NotUp(held) => write!(f, "no user space {} after the start", Ms(held)),
             Self::NoBeat(held) => write!(f, "no heartbeat for {}", Ms(held)),
             Self::Dies(count) => write!(f, "die_counter is {count}"),
@@ -253,7 +281,11 @@ mod tests {
             },
             Evidence::Frozen { held: longest, rip },
             Evidence::Silent { held: longest, rip },
-            Evidence::Interrupts(u64::MAX, Some(most)),
+            Evidence::Interrupts {
+                rate: u64::MAX,
+                vector: Some(most),
+                held: longest,
+            },
             Evidence::Foreign(u64::MAX, rip),
             Evidence::PanicThen(Last::Shutdown(Ruin::Pages {
                 cr3: u64::MAX,

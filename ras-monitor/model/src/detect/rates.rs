@@ -6,7 +6,7 @@
 use super::evidence::Evidence;
 use super::look::Look;
 use darma_abi::shared::Cause;
-use darma_abi::units::Vector;
+use darma_abi::units::{Nanos, Vector};
 
 /// Length of a window.
 const WINDOW: u64 = 1_000_000_000;
@@ -89,17 +89,17 @@ impl Rates {
         whole
     }
 
-    /// The storm, if the last window was one that explains a standstill.
-    pub(super) fn storm(&self) -> Option<(Cause, Evidence)> {
-        self.above(1)
+    /// The storm, if the last window was one that explains a standstill of so long.
+    pub(super) fn storm(&self, held: Nanos) -> Option<(Cause, Evidence)> {
+        self.above(1, held)
     }
 
     /// The storm, if the last window was one that is worth a record whatever came of it.
     pub(super) fn remarkable(&self) -> Option<(Cause, Evidence)> {
-        self.above(REMARKABLE)
+        self.above(REMARKABLE, Nanos(0))
     }
 
-    fn above(&self, factor: u64) -> Option<(Cause, Evidence)> {
+    fn above(&self, factor: u64, held: Nanos) -> Option<(Cause, Evidence)> {
         let Rate {
             interrupts,
             vector,
@@ -109,10 +109,19 @@ impl Rates {
         if interrupts >= INTERRUPTS * factor {
             return Some((
                 Cause::InterruptStorm,
-                Evidence::Interrupts(interrupts, vector),
+                Evidence::Interrupts {
+                    rate: interrupts,
+                    vector,
+                    held,
+                },
             ));
         }
-        (exits >= EXITS * factor).then_some((Cause::ExitStorm, Evidence::Exits(exits, kind)))
+        let evidence = Evidence::Exits {
+            rate: exits,
+            kind,
+            held,
+        };
+        (exits >= EXITS * factor).then_some((Cause::ExitStorm, evidence))
     }
 
     fn vote(&mut self, vector: Option<Vector>) {

@@ -130,12 +130,13 @@ impl Stall {
             return Some((Cause::NoTick, Evidence::Frozen { held, rip }));
         }
         if self.stuck.reaches(limits.soft_lockup) {
+            let held = self.stuck.total();
             let stuck = Evidence::Stuck {
-                held: self.stuck.total(),
+                held,
                 looks: self.stuck.looks(),
                 rip,
             };
-            return rates.storm().or(Some((Cause::SoftLockup, stuck)));
+            return rates.storm(held).or(Some((Cause::SoftLockup, stuck)));
         }
         let held = self.silent.total();
         self.silent
