@@ -31,6 +31,14 @@ pub enum Error {
     Status(ReadError),
     /// The nanokernel shows no fault records and dumps.
     NoWindow,
+    /// The dump store cannot be read.
+    Dump(darma_ras_model::dump::DumpError),
+    /// There is no dump of this failure, or none at all.
+    NoDump(Option<u64>),
+    /// There is no record of this failure.
+    NoFault(u64),
+    /// No core could be made of a dump.
+    Core(darma_vmcore::Error),
     /// The test module is not there.
     NoFaultModule,
     /// A crash returned.
@@ -93,6 +101,16 @@ impl fmt::Display for Error {
             Self::NoWindow => f.write_str(
                 "the nanokernel shows no fault records: use the program of the same release",
             ),
+            Self::Dump(error) => write!(f, "{error}"),
+            Self::NoDump(None) => f.write_str("no dump has been taken yet"),
+            Self::NoDump(Some(fault)) => write!(
+                f,
+                "there is no dump of failure {fault} any more: darma dump list"
+            ),
+            Self::NoFault(fault) => {
+                write!(f, "failure {fault} is not recorded: darma faults")
+            }
+            Self::Core(error) => write!(f, "cannot write the core: {error}"),
             Self::NoFaultModule => f.write_str(
                 "/proc/darma_fault is not there: load the test module first (modprobe darma_fault)",
             ),

@@ -4,14 +4,17 @@
 //! a Linux that never runs it is preempted, captured and reloaded just the same.
 //!
 //! `function` finds the virtual PCI function, `hardware` maps it, `connection` offers what can be done
-//! through it, `status_view` shows a snapshot, `window` reads fault records and dumps; `crash`, `exercise` and `load` are the demonstration's
-//! faults and workloads, `fpu` holds the machine to its word about registers. Unsafe code is in
-//! `hardware` and `fpu::registers`.
+//! through it, `status_view` shows a snapshot; `window` reads fault records and dumps, which
+//! `faults_view` shows and `dump` writes as ELF cores; `crash`, `exercise` and `load` are the
+//! demonstration's faults and workloads, `fpu` holds the machine to its word about registers. Unsafe code
+//! is in `hardware` and `fpu::registers`.
 
 pub mod connection;
 pub mod crash;
+pub mod dump;
 pub mod error;
 pub mod exercise;
+pub mod faults_view;
 pub mod fpu;
 pub mod function;
 pub mod hardware;

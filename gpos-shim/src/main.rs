@@ -2,6 +2,8 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not running under Darma.
 
+mod failures_command;
+
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
@@ -17,6 +19,11 @@ darma: see the nanokernel under this Linux, and put it to the test
 
   darma status [--json] [--watch]     state of nanokernel, Linux and real-time tasks
   darma mark [--if-present] NAME      make a point of this Linux's life known
+  darma faults [N] [--json]           the failures that the nanokernel has recorded; all about failure N:
+                                      backtrace, registers, log
+  darma dump list [--json]            the memory dumps that it keeps
+  darma dump get [N] [-o FILE]        the dump of failure N, else the newest, as an ELF core for drgn and crash
+                                      (default: the file core-N; `-`: standard output)
   darma heartbeat [--every S]         say every S seconds (default 5) that user space lives: once this has
                                       begun, its silence is a failure of this Linux
   darma heartbeat --end               stop that in an orderly way
@@ -43,6 +50,7 @@ examples
   darma status --watch
   darma load --procs 10 --disk /dev/vda --overwrite --seconds 30
   darma crash sysrq-c
+  darma dump get -o - | gzip > /mnt/core.gz
 ";
 
 fn main() -> ExitCode {
@@ -73,6 +81,8 @@ fn run() -> Result<(), Error> {
             match word.as_str() {
                 "status" => status(words)?,
                 "mark" => mark(words)?,
+                "faults" => failures_command::faults(words)?,
+                "dump" => failures_command::dump(words)?,
                 "heartbeat" => heartbeat(words)?,
                 "load" => load(words)?,
                 "crash" => crash(words)?,

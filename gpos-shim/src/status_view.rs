@@ -221,7 +221,7 @@ impl Task {
 }
 
 /// Nanoseconds in the unit in which they have one to three digits before the point.
-fn duration(ns: u64) -> String {
+pub(crate) fn duration(ns: u64) -> String {
     match ns {
         0..1_000 => format!("{ns} ns"),
         1_000..1_000_000 => scaled(ns, 1_000, "us"),

@@ -8,6 +8,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
@@ -22,6 +23,7 @@ use xtask::run::Dumps;
 use xtask::{paths, process, qemu, terminal};
 
 use super::{CLOUD, Scenario, crash};
+use crate::experiment::Experiment;
 use crate::laboratory::Laboratory;
 
 /// Tasks that every Linux has by the time that user space is up.
@@ -85,7 +87,7 @@ const DEATHS: &[Death] = &[
 ];
 
 pub(super) fn scenarios() -> Vec<Scenario> {
-    DEATHS
+    let mut all: Vec<Scenario> = DEATHS
         .iter()
         .map(|death| Scenario {
             name: death.name.into(),
@@ -94,7 +96,48 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             seconds: 120,
             run: Box::new(|lab| open(lab, death)),
         })
-        .collect()
+        .collect();
+    all.push(Scenario {
+        name: "vmcore-inside".into(),
+        claim:
+            "the Linux after shows the failure and writes the same core as the host, byte by byte"
+                .into(),
+        kernels: CLOUD,
+        seconds: 120,
+        run: Box::new(inside),
+    });
+    all
+}
+
+/// What Linux itself reads of its predecessor's end.
+fn inside(lab: &Laboratory) -> Result<()> {
+    let mut experiment = Experiment::new("vmcore-inside", "records")
+        .configure("gpos.memory", "192M")
+        .configure("dump.size", "208M");
+    experiment.dumps = Dumps::Kept;
+    let run = experiment.run(lab)?;
+    for words in [
+        "sysrq triggered crash",
+        "backtrace, innermost first",
+        "Kernel panic - not syncing: sysrq triggered crash",
+        "\"cause\":\"panic\"",
+        "failure 9 is not recorded",
+        "no dump of failure 9",
+    ] {
+        run.require(run.said(words), format!("Linux does not say {words:?}"))?;
+    }
+    let memory = run.folder.join(qemu::MEMORY_FILE);
+    let core = run.folder.join("core");
+    dump::get(&MachineMemory::read(&memory)?, Some(1), &core)?;
+    fs::remove_file(memory)?;
+    let sum = process::capture(Command::new("sha256sum").arg(&core))?;
+    let sum = sum.split_whitespace().next().unwrap_or_default();
+    run.require(
+        !sum.is_empty() && run.said(&format!("DARMA sum {sum} ")),
+        "the core that Linux wrote is not the host's",
+    )?;
+    fs::remove_file(core)?;
+    Ok(())
 }
 
 fn open(lab: &Laboratory, death: &Death) -> Result<()> {
