@@ -154,12 +154,10 @@ impl Fault {
             if self.survived { ", which went on" } else { "" }
         )?;
         writeln!(out, "kernel     {}", or_dash(&self.kernel))?;
-        writeln!(
-            out,
-            "origin     {}, seen {} times",
-            or_dash(&self.fingerprint),
-            self.occurrence
-        )?;
+        match &self.fingerprint {
+            None => writeln!(out, "origin     not known")?,
+            Some(origin) => writeln!(out, "origin     {origin}, seen {} times", self.occurrence)?,
+        }
         match self.lost_pages {
             None => writeln!(out, "dump       none")?,
             Some(lost) => writeln!(
@@ -170,6 +168,9 @@ impl Fault {
             )?,
         }
         writeln!(out, "\nbacktrace, innermost first, from {:#x}", self.rip)?;
+        if self.backtrace.is_empty() {
+            writeln!(out, "  not known")?;
+        }
         for frame in &self.backtrace {
             writeln!(out, "  {frame}")?;
         }

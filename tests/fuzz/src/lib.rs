@@ -17,6 +17,7 @@
 //! | [`latency`] | a trace of what the processor did |
 
 pub mod boot;
+pub mod cores;
 pub mod detection;
 pub mod devices;
 pub mod evidence;
@@ -31,7 +32,7 @@ pub mod shared;
 pub type Exercise = fn(&[u8]);
 
 /// Every exercise under the name of its target and its corpus folder.
-pub const EXERCISES: [(&str, Exercise); 25] = [
+pub const EXERCISES: [(&str, Exercise); 26] = [
     ("ramdisk", boot::ramdisk),
     ("manifest", boot::manifest),
     ("config", boot::config),
@@ -54,6 +55,7 @@ pub const EXERCISES: [(&str, Exercise); 25] = [
     ("printk", evidence::printk),
     ("dump", evidence::dump),
     ("fault_store", evidence::fault_store),
+    ("vmcore", cores::vmcore),
     ("trace", latency::trace),
     ("tables", detection::tables),
     ("looks", detection::looks),
