@@ -225,9 +225,15 @@ impl Ras {
 
     /// Packs a little more of the newest dump; false when there is nothing to pack. At most 0.3 ms.
     pub(crate) fn pack(&mut self) -> bool {
-        self.dumps
-            .as_mut()
-            .is_some_and(|store| self.packer.step(store, self.compressor) == Packing::Worked)
+        let Some(store) = self.dumps.as_mut() else {
+            return false;
+        };
+        let more = self.packer.step(store, self.compressor) == Packing::Worked;
+        if !more && let Some(newest) = store.newest_slot().and_then(|slot| store.reader(slot)) {
+            let (number, _) = newest.version();
+            log::info!("dump {number} is packed: {} bytes", newest.data_bytes());
+        }
+        more
     }
 }
 

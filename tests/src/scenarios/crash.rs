@@ -58,19 +58,38 @@ const CRASHES: &[Crash] = &[
 ];
 
 pub(super) fn scenarios() -> Vec<Scenario> {
-    CRASHES
-        .iter()
-        .map(|crash| Scenario {
-            name: format!("crash-{}", crash.kind),
-            claim: format!(
-                "after {} Linux is captured whole and comes back; no deadline is missed",
-                crash.kind
-            ),
-            kernels: CLOUD,
-            seconds: 60,
-            run: Box::new(|lab| survive(lab, crash)),
-        })
-        .collect()
+    let small = Scenario {
+        name: "crash-small-store".into(),
+        claim: "a dump store that is too small gives a partial dump and costs nothing else".into(),
+        kernels: CLOUD,
+        seconds: 60,
+        run: Box::new(survive_without_room),
+    };
+    let crashes = CRASHES.iter().map(|crash| Scenario {
+        name: format!("crash-{}", crash.kind),
+        claim: format!(
+            "after {} Linux is captured whole and comes back; no deadline is missed",
+            crash.kind
+        ),
+        kernels: CLOUD,
+        seconds: 60,
+        run: Box::new(|lab| survive(lab, crash)),
+    });
+    crashes.chain([small]).collect()
+}
+
+/// Less room than the kernel's image alone takes.
+fn survive_without_room(lab: &Laboratory) -> Result<()> {
+    let kind = CrashKind::SysrqC;
+    let machine = machine("crash-small-store", kind).configure("dump.size", "24M");
+    let run = machine.run(lab)?;
+    let partial = run.reports.iter().any(|report| {
+        matches!(report, Report::Recovery { partial: true, dump_bytes, dump_pages, .. }
+            if *dump_pages > 0 && (16 << 20..24 << 20).contains(dump_bytes))
+    });
+    run.require(partial, "there is no partial dump that fills its store")?;
+    run.require(run.userspace_ups() == 2, "Linux did not come back once")?;
+    run.require_no_miss()
 }
 
 /// A machine whose dump store holds all of Linux's memory.

@@ -31,6 +31,9 @@ const FIRST: u64 = 2;
 /// What the lengths of a chunk's pages take at most, and its rounding.
 const CHUNK_OVERHEAD: u64 = 2 * CHUNK_PAGES + 8;
 
+/// Less than what most mixed pages take when they are packed.
+const LEAST_PACKED: u64 = 256;
+
 /// What became of a page.
 enum Outcome {
     Zero,
@@ -276,6 +279,10 @@ impl<'a, 's> DumpWriter<'a, 's> {
             self.marked * PAGE_BYTES_U64
         };
         if short {
+            // Not worth the work when hardly anything would fit.
+            if !self.has_room(LEAST_PACKED, aside) {
+                return false;
+            }
             return compressor
                 .packed_from(source, address)
                 .is_some_and(|kept| self.append(kept, aside));
