@@ -68,7 +68,10 @@ impl Doorbell {
             },
             (DOORBELL_REQUEST, 1) => Some(Self::Request(Request::RefreshStatus)),
             (DOORBELL_HEARTBEAT, BEAT) => Some(Self::Heartbeat(Heartbeat::Beat)),
-            (DOORBELL_WINDOW, word) => Some(Self::Window(Bank::decode(word))),
+            (DOORBELL_WINDOW, word) => match Bank::decode(word) {
+                Some(bank) => Some(Self::Window(bank)),
+                None => None,
+            },
             (DOORBELL_HEARTBEAT, END) => Some(Self::Heartbeat(Heartbeat::End)),
             _ => None,
         }

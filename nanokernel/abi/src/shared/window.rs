@@ -8,8 +8,8 @@
 //! ```
 //! A store is seen in banks of the window's size. What lies in the window is the store's own memory, not a
 //! copy: it changes when the nanokernel changes it, so a reader trusts checksums and nothing else. A
-//! bank past the store's end, a store that does not exist, and the window before it was ever set
-//! show zeros; writes do nothing. At each start of the GPOS the window is empty again, so a reader that
+//! bank past the store's end, the word 0, and the window before it was ever set show zeros; a word that
+//! names a store that does not exist changes nothing; writes to the window do nothing. At each start of the GPOS the window is empty again, so a reader that
 //! died with its kernel holds nothing back.
 
 /// Size of BAR2, bytes: a power of two, as a BAR must be.
@@ -37,7 +37,7 @@ pub enum Store {
     Dumps = 2,
 }
 
-/// One bank of a store; of no store: zeros.
+/// One bank of a store; of no store, bank 0: zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bank {
     /// Whose.
@@ -47,26 +47,26 @@ pub struct Bank {
 }
 
 impl Bank {
-    /// The bank that a word in the register names.
-    pub const fn decode(word: u32) -> Self {
+    /// The bank that a word in the register names; `None` if it names a store that does not exist.
+    pub const fn decode(word: u32) -> Option<Self> {
         let store = match word >> BANK_BITS {
             1 => Some(Store::Faults),
             2 => Some(Store::Dumps),
-            _ => None,
+            0 if word == 0 => None,
+            _ => return None,
         };
-        Self {
+        Some(Self {
             store,
             number: word & ((1 << BANK_BITS) - 1),
-        }
+        })
     }
 
     /// The word for this bank.
     pub const fn encode(self) -> u32 {
-        let store = match self.store {
-            Some(store) => store as u32,
+        match self.store {
+            Some(store) => (store as u32) << BANK_BITS | self.number & ((1 << BANK_BITS) - 1),
             None => 0,
-        };
-        store << BANK_BITS | self.number & ((1 << BANK_BITS) - 1)
+        }
     }
 
     /// Where the bank begins in its store, in bytes.
@@ -91,8 +91,8 @@ mod tests {
 
     #[test]
     fn a_word_of_no_store_names_no_memory() {
-        assert_eq!(Bank::decode(0).store, None);
-        assert_eq!(Bank::decode(u32::MAX).store, None);
+        assert_eq!(Bank::decode(0).map(|bank| bank.store), Some(None));
+        assert_eq!((Bank::decode(1), Bank::decode(u32::MAX)), (None, None));
         assert_eq!(Bank::holding(Store::Dumps, u64::MAX), None);
     }
 
@@ -102,7 +102,7 @@ mod tests {
             let store = if dumps { Store::Dumps } else { Store::Faults };
             let bank = Bank::holding(store, at).expect("numbered");
             prop_assert!((bank.offset()..bank.offset() + WINDOW_BYTES).contains(&at));
-            prop_assert_eq!(Bank::decode(bank.encode()), bank);
+            prop_assert_eq!(Bank::decode(bank.encode()), Some(bank));
         }
     }
 }

@@ -474,13 +474,13 @@ pub(crate) mod tests {
         assert_eq!(faults(1), None);
         assert_eq!(dumps(15).map(Span::end), Some(plan.dump_store().end()));
         assert_eq!((dumps(16), dumps(u32::MAX)), (None, None));
-        assert_eq!(plan.bank(Bank::decode(0)), None);
+        assert_eq!(Bank::decode(0).and_then(|bank| plan.bank(bank)), None);
         let none = Config {
             dump_size: 0,
             ..small_config()
         };
         let plan = MemoryPlan::new(&input(&firmware, 512 * MIB), &none).unwrap();
-        assert_eq!(plan.bank(Bank::decode(2 << 28)), None);
+        assert_eq!(Bank::decode(2 << 28).and_then(|bank| plan.bank(bank)), None);
     }
 
     #[test]
