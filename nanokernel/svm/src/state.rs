@@ -273,6 +273,12 @@ impl VirtualCpu {
         )
     }
 
+    /// Base and limit of the interrupt and of the global descriptor table.
+    pub fn descriptor_tables(&self) -> [(GuestVirt, u32); 2] {
+        let state = &self.vmcb.state;
+        [&state.idtr, &state.gdtr].map(|table| (GuestVirt(table.base), table.limit))
+    }
+
     /// What was on its way into the stopped guest.
     pub fn pending(&self) -> PendingState {
         let control = &self.vmcb.control;
