@@ -11,10 +11,10 @@ use crate::gpos::{Gpos, Images, Loader, Machine, NESTED_TABLES, msr_facts};
 use crate::host::Host;
 use crate::ladder::Ladder;
 use crate::once::Once;
-use crate::ras::Ras;
+use crate::ras::{Kernel, Ras};
 use crate::status::Status;
 use crate::task_devices::{self, Site};
-use crate::{Application, device_interrupts, heap, logging, watch};
+use crate::{Application, device_interrupts, heap, logging};
 use darma_abi::units::{HostPhys, Nanos, Vector};
 use darma_machine::io_apic::IoApic;
 use darma_machine::local_apic::LocalApic;
@@ -196,11 +196,11 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
         gpos,
         loader,
         ras,
+        kernel: Kernel::new(),
         status,
         config,
         reserved_bytes: reserved(plan),
         detector: Detector::new(config.watch),
-        linux: watch::GATHERER.take(),
         ladder: Ladder::new(),
         announced: None,
     };

@@ -15,7 +15,7 @@
 
 use crate::gpos::{Gpos, Loader, Stop};
 use crate::ladder::Ladder;
-use crate::ras::{Failure, Ras, functions};
+use crate::ras::{Failure, Kernel, Ras, functions};
 use crate::status::Status;
 use crate::{report, watch};
 use core::fmt::Write;
@@ -27,7 +27,6 @@ use darma_policy::boot::config::Config;
 use darma_policy::boot::ramdisk::Role;
 use darma_ras_model::detect::{Detector, Event, Severity, Verdict};
 use darma_ras_model::fault_record::EventKind;
-use darma_ras_model::linux::Gatherer;
 use darma_rtos::timer::{self, Waiter};
 use darma_rtos::trace::{self, Kind};
 use darma_rtos::{set_phase, time_scale};
@@ -38,12 +37,11 @@ pub(crate) struct Host<'a> {
     pub(crate) gpos: Gpos,
     pub(crate) loader: Loader<'a>,
     pub(crate) ras: Ras,
+    pub(crate) kernel: Kernel,
     pub(crate) status: Status,
     pub(crate) config: &'a Config,
     pub(crate) reserved_bytes: u64,
     pub(crate) detector: Detector,
-    /// What is known of the running kernel.
-    pub(crate) linux: &'static mut Gatherer,
     pub(crate) ladder: Ladder,
     pub(crate) announced: Option<(CrashKind, Cycles)>,
 }
@@ -103,7 +101,7 @@ impl Host<'_> {
             );
         }
         self.detector.restarted();
-        self.linux.restarted();
+        self.kernel.restarted();
         self.announced = None;
         self.status.state = GposState::Booting;
         self.status.initialise();
@@ -256,7 +254,10 @@ impl Host<'_> {
         trace::record(time::now(), Kind::CaptureStep, 1);
         let processor = self.gpos.processor_for_dump();
         let logging = time::now();
-        let words = self.ras.read_log(&self.gpos.memory, processor.cr3);
+        self.kernel.finish(&self.gpos);
+        let place = self.ras.trace_stack(&self.gpos.memory, &self.kernel);
+        let note = self.kernel.note(&self.gpos.memory);
+        let words = self.ras.read_log(&self.gpos.memory, processor.cr3, note);
         let line = match self.ras.panic_reason() {
             Some(reason) => Line::from_bytes(reason),
             None => described(verdict, self.gpos.cpu.rip()),
@@ -301,6 +302,8 @@ impl Host<'_> {
             log_lines: words.lines,
             line,
             evidence: watch::words(&verdict.evidence),
+            place: place.line,
+            fingerprint: place.fingerprint,
         });
         Report::Recovery {
             n,

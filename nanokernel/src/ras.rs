@@ -6,9 +6,12 @@
 //! What can wait is done when the GPOS is back: packing the dump, a page at a time, where it sleeps.
 
 mod frozen;
+mod kernel;
 mod save;
 
 pub(crate) use frozen::functions;
+
+pub(crate) use kernel::Kernel;
 
 use crate::gpos::{Gpos, GuestMemory};
 use crate::once::Once;
@@ -169,10 +172,16 @@ impl Ras {
         self.faults.seal_small()
     }
 
-    /// Reads the kernel's log and stack into the open record, and returns the log's description.
+    /// Reads the kernel's log and stack into the open record, and returns the log's description. Its
+    /// note is looked for if nobody told where it is.
     #[inline(never)] // stays in the RAS monitor's section of code
-    pub(crate) fn read_log(&mut self, memory: &GuestMemory, cr3: u64) -> LastWords {
-        let found = find_note(memory, self.text, cr3);
+    pub(crate) fn read_log(
+        &mut self,
+        memory: &GuestMemory,
+        cr3: u64,
+        told: Option<Note>,
+    ) -> LastWords {
+        let found = told.or_else(|| find_note(memory, self.text, cr3));
         let mut words = LastWords {
             note: found,
             lines: 0,

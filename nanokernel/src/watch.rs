@@ -1,37 +1,31 @@
 //! The monitor's looks at the running GPOS, and what becomes of what they and its acts show.
 //!
-//! A look is taken in the main loop when its timer has made the guest leave: two microseconds of
-//! the guest's time, nothing of the tasks'. Verdicts are `darma_ras_model::detect`'s. The first looks
-//! after a start also find out where this kernel keeps its variables, a slice each.
+//! A look is taken in the main loop when its timer has made the guest leave: some microseconds of the
+//! guest's time, a millisecond as long as its kernel's tables are being read, nothing of the tasks'.
+//! Verdicts are `darma_ras_model::detect`'s.
 
 use crate::host::Host;
-use crate::once::Once;
 use crate::ras::Failure;
 use crate::report;
 use core::fmt::Write;
-use darma_abi::memory::GuestPhysRead;
 use darma_abi::report::{Event as Report, Line};
 use darma_abi::units::{Cycles, Nanos};
 use darma_machine::time;
 use darma_ras_model::detect::{Event, Evidence, Look, Verdict, Vitals};
-use darma_ras_model::linux::{ControlRegisters, Gatherer, Symbol};
 use darma_rtos::time_scale;
 use darma_rtos::timer::{self, Waiter};
 use heapless::String;
 
 const USER: u8 = 3;
-/// Units of work per look on finding the kernel's variables: a millisecond at most.
-const SLICE: u32 = 4096;
-
-/// Room for what is known of the running kernel: 10 KiB that never move.
-pub(crate) static GATHERER: Once<Gatherer> = Once::new(Gatherer::new());
 
 impl Host<'_> {
     /// Judges an act of the GPOS: the last one beside what its kernel says of itself at that moment.
     #[inline(never)]
     pub(crate) fn judge(&mut self, event: Event) -> Option<Verdict> {
         let vitals = match event {
-            Event::Shutdown(_) | Event::Halt { .. } | Event::Reset(_) => self.intent(),
+            Event::Shutdown(_) | Event::Halt { .. } | Event::Reset(_) => {
+                self.kernel.stage(&self.gpos.memory)
+            }
             _ => Vitals::default(),
         };
         self.detector.observe(event, &vitals)
@@ -40,7 +34,7 @@ impl Host<'_> {
     /// Takes a look and judges it.
     #[inline(never)]
     pub(crate) fn look(&mut self) -> Option<Verdict> {
-        let vitals = self.vitals();
+        self.kernel.gather(&self.gpos);
         let gpos = &self.gpos;
         let (_, _, cpl) = gpos.cpu.code_segment();
         let (exits, kinds) = gpos.paths.own();
@@ -58,7 +52,7 @@ impl Host<'_> {
             halts: gpos.paths.halts(),
             exits,
             kinds,
-            vitals,
+            vitals: self.kernel.vitals(&self.gpos.memory),
         };
         self.detector.look(&look)
     }
@@ -101,36 +95,6 @@ impl Host<'_> {
             count: verdict.count,
             evidence,
         });
-    }
-
-    /// The kernel's vital signs, as far as their places are known yet; and a slice of finding them.
-    #[inline(never)]
-    fn vitals(&mut self) -> Vitals {
-        let (_, cr3, cr4, _) = self.gpos.cpu.paging();
-        let memory = &self.gpos.memory;
-        self.linux
-            .step(memory, ControlRegisters { cr3, cr4 }, SLICE);
-        self.linux
-            .facts()
-            .map_or_else(Vitals::default, |facts| facts.vitals(memory))
-    }
-
-    /// Of the vital signs, those that say what an end means: two reads, for the verdict is awaited.
-    #[inline(never)]
-    fn intent(&self) -> Vitals {
-        let memory = &self.gpos.memory;
-        let word = |symbol| {
-            let mut bytes = [0; 4];
-            let at = self.linux.facts()?.place(memory, symbol)?;
-            memory
-                .read(at, &mut bytes)
-                .then(|| u32::from_le_bytes(bytes))
-        };
-        Vitals {
-            panicking: word(Symbol::PanicCpu).map(|processor| processor != u32::MAX),
-            system_state: word(Symbol::SystemState),
-            ..Vitals::default()
-        }
     }
 }
 

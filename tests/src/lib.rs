@@ -9,6 +9,7 @@
 //! 3. `health`: what a log must not say. `golden`: what a scheduler must do, in which order.
 //! 4. `scenarios`: the claims. `runner`: chooses, runs in parallel, counts.
 
+pub mod backtrace;
 pub mod experiment;
 pub mod golden;
 pub mod health;

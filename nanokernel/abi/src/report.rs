@@ -21,7 +21,7 @@ use crate::text::Text;
 /// What an event's line begins with.
 pub const LINE_PREFIX: char = '@';
 /// Room that any event's line needs, prefix and line end included, bytes.
-pub const MAX_LINE_BYTES: usize = 1024;
+pub const MAX_LINE_BYTES: usize = 1280;
 
 /// A task's, section's or kind's name.
 pub type Name = Text<24>;
@@ -115,6 +115,13 @@ pub enum Event {
         /// What was seen that led to the verdict, in words.
         #[serde(default)]
         evidence: Line,
+        /// Where: the function that failed and its callers, by the dead kernel's own tables. Empty if
+        /// these could not be read, or no kernel code ran.
+        #[serde(default)]
+        place: Line,
+        /// The same for all failures of one origin; 0 if it is not known.
+        #[serde(default)]
+        fingerprint: u64,
     },
     /// Something was recorded that the GPOS lives on with, or that is no failure.
     Incident {
@@ -394,6 +401,8 @@ mod tests {
                 log_lines: n,
                 line,
                 evidence: line,
+                place: line,
+                fingerprint: ns,
             },
             Event::Incident {
                 boot,

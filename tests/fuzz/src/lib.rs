@@ -13,6 +13,7 @@
 //! | [`devices`] | the guest's port, configuration and MSI-X accesses; the devices' own registers |
 //! | [`shared`] | the shared region and its doorbell |
 //! | [`evidence`] | a dead guest's memory, the dump store, the fault store |
+//! | [`kernel`] | a dead kernel's own tables, and its stack |
 //! | [`detection`] | a dead guest's tables, a living one's looks and acts |
 //! | [`latency`] | a trace of what the processor did |
 
@@ -23,6 +24,7 @@ pub mod devices;
 pub mod evidence;
 mod input;
 pub mod interrupts;
+pub mod kernel;
 pub mod latency;
 mod machine;
 pub mod processor;
@@ -32,7 +34,7 @@ pub mod shared;
 pub type Exercise = fn(&[u8]);
 
 /// Every exercise under the name of its target and its corpus folder.
-pub const EXERCISES: [(&str, Exercise); 26] = [
+pub const EXERCISES: [(&str, Exercise); 27] = [
     ("ramdisk", boot::ramdisk),
     ("manifest", boot::manifest),
     ("config", boot::config),
@@ -56,6 +58,7 @@ pub const EXERCISES: [(&str, Exercise); 26] = [
     ("dump", evidence::dump),
     ("fault_store", evidence::fault_store),
     ("vmcore", cores::vmcore),
+    ("linux", kernel::linux),
     ("trace", latency::trace),
     ("tables", detection::tables),
     ("looks", detection::looks),

@@ -5,6 +5,7 @@ use darma_abi::report::Event as Report;
 use darma_abi::shared::{Cause, CrashKind, Mark};
 
 use super::{CLOUD, Scenario};
+use crate::backtrace;
 use crate::experiment::Experiment;
 use crate::laboratory::Laboratory;
 
@@ -13,6 +14,8 @@ struct Crash {
     causes: &'static [Cause],
     /// Detection takes no longer, ns; none where no promise is made.
     detected_within_ns: Option<u64>,
+    /// Where it happens; none where that is not ours to choose.
+    function: Option<&'static str>,
 }
 
 /// A reset may take any of the ways that the kernel knows.
@@ -28,32 +31,38 @@ const CRASHES: &[Crash] = &[
         kind: CrashKind::SysrqC,
         causes: &[Cause::Panic],
         detected_within_ns: Some(10_000),
+        function: Some("sysrq_handle_crash"),
     },
     Crash {
         kind: CrashKind::NullDeref,
         causes: &[Cause::Panic],
         detected_within_ns: Some(10_000),
+        function: Some("null_deref"),
     },
     Crash {
         kind: CrashKind::TripleFault,
         causes: &[Cause::TripleFault],
         detected_within_ns: Some(10_000),
+        function: Some("triple_fault"),
     },
     Crash {
         kind: CrashKind::CliHlt,
         causes: &[Cause::HaltedInterruptsOff],
         detected_within_ns: None,
+        function: Some("cli_hlt"),
     },
     Crash {
         kind: CrashKind::CliSpin,
         causes: &[Cause::HardLockup],
         // Twice the default limit.
         detected_within_ns: Some(200_000_000),
+        function: Some("cli_spin"),
     },
     Crash {
         kind: CrashKind::Reset,
         causes: RESETS,
         detected_within_ns: None,
+        function: None,
     },
 ];
 
@@ -68,7 +77,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     let crashes = CRASHES.iter().map(|crash| Scenario {
         name: format!("crash-{}", crash.kind),
         claim: format!(
-            "after {} Linux is captured whole and comes back; no deadline is missed",
+            "after {} Linux is captured whole, with the names of its stack, and comes back; no \
+             deadline is missed",
             crash.kind
         ),
         kernels: CLOUD,
@@ -130,6 +140,9 @@ fn survive(lab: &Laboratory, crash: &Crash) -> Result<()> {
             *detect_ns <= limit,
             format!("detection took {detect_ns} ns, {limit} are promised"),
         )?;
+    }
+    if let Some(function) = crash.function {
+        backtrace::require(&run, function)?;
     }
     run.require(*log_lines > 0, "nothing of the dead kernel's log was read")?;
     run.require(!line.is_empty(), "the fault has no line that tells of it")?;

@@ -17,7 +17,11 @@ const NAME: usize = 24;
 /// More members than the largest wanted structure has (`task_struct`: some 250).
 const MEMBERS_MAX: u32 = 2048;
 
-const NAME_COST: u32 = 3;
+const NAME_COST: u32 = 4;
+const TYPES_PER_UNIT: u32 = 2;
+
+/// Where a structure's members are, how many, and whether they have sizes in bits.
+type Shape = (u64, u32, bool);
 
 const _: () = assert!(MEMBERS.len() <= 32, "a bit for each");
 
@@ -64,27 +68,60 @@ impl Pass {
             if !budget.spend(1) {
                 return Some(false);
             }
-            let record = window.get(view, self.at, 12)?;
-            let name = word(record, 0)?;
+            if window.block(self.at).is_none_or(|block| block.len() < 12) {
+                window.refill(view, self.at)?;
+            }
+            let block = window.block(self.at).filter(|block| block.len() >= 12)?;
+            let mut types = 0;
+            let found = self.pass_block(block, &mut types)?;
+            budget.charge(types / TYPES_PER_UNIT);
+            let Some((name, shape)) = found else {
+                continue;
+            };
+            budget.charge(NAME_COST);
+            if let Some(group) = self.group(view, name) {
+                self.structure(view, window, shape, group, members)?;
+                budget.charge(shape.1.min(MEMBERS_MAX).saturating_mul(NAME_COST));
+            }
+        }
+        Some(true)
+    }
+
+    /// Passes the types of a block up to the first named structure, which is returned: its name's
+    /// place, and where its members are, how many, and whether they have sizes in bits.
+    fn pass_block(&mut self, block: &[u8], types: &mut u32) -> Option<Option<(u32, Shape)>> {
+        let mut rest = block;
+        while self.at < self.end
+            && let Some((record, behind)) = rest.split_at_checked(12)
+        {
+            *types += 1;
             let info = word(record, 4)?;
             let (kind, count) = (info >> 24 & 31, info & 0xffff);
             let body = self.at.wrapping_add(RECORD);
+            let extra = extra(kind, count)?;
+            self.at = body.wrapping_add(extra);
+            let name = word(record, 0)?;
             if kind == STRUCT && name != 0 && count != 0 {
-                budget.charge(NAME_COST);
-                if let Some(group) = self.group(view, name) {
-                    let packed = info >> 31 != 0;
-                    self.structure(view, window, (body, count, packed), group, members)?;
-                    budget.charge(count.min(MEMBERS_MAX).saturating_mul(NAME_COST));
-                }
+                return Some(Some((name, (body, count, info >> 31 != 0))));
             }
-            self.at = body.wrapping_add(extra(kind, count)?);
+            rest = usize::try_from(extra)
+                .ok()
+                .and_then(|extra| behind.get(extra..))
+                .unwrap_or(&[]);
         }
-        Some(true)
+        Some(None)
     }
 
     /// The wanted members of the structure with this name, as indices, if it is new.
     fn group<M: GuestPhysRead>(&mut self, view: &View<'_, M>, name: u32) -> Option<u32> {
         let name = self.string(view, name)?;
+        // All but some hundreds are ruled out here.
+        if !MEMBERS
+            .iter()
+            .any(|(structure, _)| structure.first_chunk() == name.first_chunk::<2>())
+        {
+            return None;
+        }
         let group = MEMBERS
             .iter()
             .enumerate()
@@ -99,7 +136,7 @@ impl Pass {
         &self,
         view: &View<'_, M>,
         window: &mut Window,
-        (body, count, packed): (u64, u32, bool),
+        (body, count, packed): Shape,
         group: u32,
         members: &mut Members,
     ) -> Option<()> {

@@ -88,7 +88,21 @@ impl Facts {
             && self.view(memory).and_then(|view| view.u64(base)) == Some(self.tables.base)
     }
 
-    /// The vital signs, now: about a dozen reads.
+    /// Of the vital signs, those that tell what an act of the kernel means: whether it panics, and how
+    /// far up or down it is. Two reads.
+    pub fn stage(&self, memory: &impl GuestPhysRead) -> Vitals {
+        let Some(view) = self.view(memory) else {
+            return Vitals::default();
+        };
+        let word = |symbol| view.u32(self.symbols.get(symbol)?);
+        Vitals {
+            panicking: word(Symbol::PanicCpu).map(|processor| processor != u32::MAX),
+            system_state: word(Symbol::SystemState),
+            ..Vitals::default()
+        }
+    }
+
+    /// The vital signs, now: about twenty reads, most of them of page tables.
     pub fn vitals(&self, memory: &impl GuestPhysRead) -> Vitals {
         let Some(view) = self.view(memory) else {
             return Vitals::default();
@@ -98,14 +112,13 @@ impl Facts {
         let queue = self.per_processor(&view, Symbol::RunQueues);
         let in_queue = |member| Some(queue?.wrapping_add(self.members.bytes(member)?));
         Vitals {
-            panicking: word(Symbol::PanicCpu).map(|processor| processor != u32::MAX),
             dies: word(Symbol::DieCounter),
             taint: long(Symbol::TaintedMask),
-            system_state: word(Symbol::SystemState),
             switches: in_queue(Member::RqSwitches).and_then(|at| view.u64(at)),
             runnable: in_queue(Member::RqRunning).and_then(|at| view.u32(at)),
             jiffies: long(Symbol::Jiffies),
             log: self.log_head(&view),
+            ..self.stage(memory)
         }
     }
 

@@ -1,19 +1,19 @@
 //! Gathering the facts of a running kernel in slices, each of a bounded size.
 //!
 //! ```text
-//!   Image ──► Search ──► Names ──► Types ──► Complete
-//!     ▲         │          │                    │
-//!     └─────────┴──────────┴── another kernel ──┘   after some attempts: GaveUp
+//!   Image ──► Search ──► Tokens ──► Names ──► Types ──► Complete
+//!     ▲         │                     │                    │
+//!     └─────────┴─────────────────────┴── another kernel ──┘   after some attempts: GaveUp
 //! ```
 //! A look at the running system pays for one slice. The image is found by the page tables that the
 //! processor uses, so this begins with the kernel's first own page table, long before any part of
 //! it could help. At a failure [`Gatherer::finish`] does what is left.
 
 use super::facts::Facts;
-use super::names::{self, Starts};
+use super::names::{self, Parts};
 use super::shape::{Found, Search};
 use super::view::{Budget, View, Window};
-use super::wanted::{Symbol, Symbols};
+use super::wanted::{Members, Symbol, Symbols};
 use super::{btf, kallsyms};
 use crate::kernel_map::KernelMap;
 use crate::memory::GuestPhysRead;
@@ -22,8 +22,8 @@ use crate::memory::GuestPhysRead;
 const ATTEMPTS_MAX: u32 = 16;
 /// What looking for the image costs, at most.
 const IMAGE_COST: u32 = 1200;
-/// What copying the tokens and comparing them with the wanted names costs.
-const TOKENS_COST: u32 = 1500;
+/// What copying the tokens costs.
+const TOKENS_COST: u32 = 300;
 
 /// The registers that say how the processor sees memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +51,7 @@ pub enum Progress {
 enum Stage {
     Image,
     Search(u64, Search),
+    Tokens(u16),
     Names(names::Pass),
     Types(btf::Pass),
     Complete,
@@ -64,7 +65,7 @@ pub struct Gatherer {
     stage: Stage,
     attempts: u32,
     window: Window,
-    starts: Starts,
+    parts: Parts,
 }
 
 impl Default for Gatherer {
@@ -81,7 +82,7 @@ impl Gatherer {
             stage: Stage::Image,
             attempts: 0,
             window: Window::new(),
-            starts: Starts::new(),
+            parts: Parts::new(),
         }
     }
 
@@ -173,17 +174,20 @@ impl Gatherer {
                         if !read_tokens(facts, &view, tokens) {
                             return Some(self.retry());
                         }
-                        self.starts.prepare(&facts.tokens);
                         facts.symbols = Symbols::new();
-                        facts.members = super::wanted::Members::new();
-                        Some(Stage::Names(names::Pass::new(&tables)))
+                        facts.members = Members::new();
+                        Some(Stage::Tokens(0))
                     }
                     Found::Nothing => Some(self.retry()),
                 }
             }
+            Stage::Tokens(next) => self
+                .parts
+                .prepare(&facts.tokens, next, budget)
+                .then(|| Stage::Names(names::Pass::new(&facts.tables))),
             Stage::Names(pass) => {
                 let view = facts.view(memory)?;
-                let tables = (&facts.tables, &facts.tokens, &self.starts);
+                let tables = (&facts.tables, &facts.tokens, &self.parts);
                 match pass.step(&view, &mut self.window, tables, &mut facts.symbols, budget) {
                     Some(false) => None,
                     Some(true) => Some(symbols_known(facts, memory)),

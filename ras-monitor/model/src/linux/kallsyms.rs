@@ -96,38 +96,62 @@ pub(super) const fn align(at: u64) -> u64 {
     at.wrapping_add(7) & !7
 }
 
-/// A compressed name's place.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Compressed {
-    pub(super) tokens: u64,
-    pub(super) count: usize,
+/// Shows up to `count` compressed names from `at` on, as long as `visit` wants more, and moves `at`
+/// behind the last one shown. `None` if there is no name. Passing one costs some ten instructions, not
+/// a read: the tables hold ten thousands.
+pub(super) fn each_name<M: GuestPhysRead>(
+    view: &View<'_, M>,
+    window: &mut Window,
+    at: &mut u64,
+    count: u32,
+    mut visit: impl FnMut(&[u8]) -> bool,
+) -> Option<()> {
+    let mut left = count;
+    let mut fresh = false;
+    while left > 0 {
+        let Some(block) = window.block(*at) else {
+            window.refill(view, *at)?;
+            fresh = true;
+            continue;
+        };
+        let mut rest = block;
+        while left > 0
+            && let Some((name, behind)) = first_name(rest)
+        {
+            left -= 1;
+            rest = behind;
+            if !visit(name) {
+                left = 0;
+            }
+        }
+        let passed = block.len() - rest.len();
+        if passed == 0 {
+            // The block ends within a name: once more from its begin, or it is none.
+            if fresh {
+                return None;
+            }
+            window.clear();
+        }
+        *at = at.wrapping_add(u64::try_from(passed).unwrap_or(0));
+        fresh = false;
+    }
+    Some(())
 }
 
-impl Compressed {
-    /// The compressed name whose length stands at `at`.
-    pub(super) fn at<M: GuestPhysRead>(
-        view: &View<'_, M>,
-        window: &mut Window,
-        at: u64,
-    ) -> Option<Self> {
-        let low = usize::from(*window.get(view, at, 1)?.first()?);
-        let (count, head) = if low & 0x80 == 0 {
-            (low, 1)
-        } else {
-            let high = usize::from(*window.get(view, at.wrapping_add(1), 1)?.first()?);
-            (low & 0x7f | high << 7, 2)
-        };
-        let tokens = at.wrapping_add(head);
-        (1..=TOKENS_MAX)
-            .contains(&count)
-            .then_some(Self { tokens, count })
+/// The name at the begin of a block and what is behind it; `None` if it is not whole there.
+fn first_name(block: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (low, behind) = block.split_first()?;
+    let low = usize::from(*low);
+    let (count, behind) = if low & 0x80 == 0 {
+        (low, behind)
+    } else {
+        let (high, behind) = behind.split_first()?;
+        (low & 0x7f | usize::from(*high) << 7, behind)
+    };
+    if count == 0 || count > TOKENS_MAX {
+        return None;
     }
-
-    /// Where the next one's length stands.
-    pub(super) fn next(&self) -> u64 {
-        self.tokens
-            .wrapping_add(u64::try_from(self.count).unwrap_or(0))
-    }
+    behind.split_at_checked(count)
 }
 
 /// A symbol around an address.
@@ -202,17 +226,16 @@ impl Tables {
         let marker = u64::from(index / PER_MARKER) * 4;
         let skip = view.u32(self.markers.wrapping_add(marker))?;
         let mut at = self.names.wrapping_add(u64::from(skip));
-        for _ in 0..index % PER_MARKER {
-            at = Compressed::at(view, &mut window, at)?.next();
-        }
-        let name = Compressed::at(view, &mut window, at)?;
-        let codes = window.get(view, name.tokens, name.count)?;
-        let expanded = codes.iter().flat_map(|code| tokens.get(*code)).skip(1);
+        each_name(view, &mut window, &mut at, index % PER_MARKER, |_| true)?;
         let mut used = 0;
-        for (room, byte) in out.iter_mut().zip(expanded) {
-            *room = *byte;
-            used += 1;
-        }
+        each_name(view, &mut window, &mut at, 1, |codes| {
+            let expanded = codes.iter().flat_map(|code| tokens.get(*code)).skip(1);
+            for (room, byte) in out.iter_mut().zip(expanded) {
+                *room = *byte;
+                used += 1;
+            }
+            true
+        })?;
         Some(used)
     }
 }

@@ -1,72 +1,90 @@
 //! All wanted symbols in one pass over the table of names.
 //!
-//! Names are compressed, so none can be searched for directly. A token that no wanted name begins
-//! with rules most symbols out at once; what is left is compared token by token.
+//! Names are compressed, so none can be searched for directly, and there are some ninety thousand.
+//! For each token it is worked out once which wanted names it can be part of; a name whose tokens
+//! have no wanted name in common is passed with a look into a table per token, most after two.
 
-use super::kallsyms::{Compressed, Tables, Tokens};
+use super::kallsyms::{PER_MARKER, Tables, Tokens, each_name};
 use super::view::{Budget, View, Window};
 use super::wanted::{SYMBOLS, Symbols};
 use crate::memory::GuestPhysRead;
 
 const _: () = assert!(SYMBOLS.len() <= 32, "a bit for each");
 
-/// For each token, the wanted names that may go on with it: a bit for each.
+/// What working a token out costs, and passing the names of a marker.
+const TOKEN_COST: u32 = 50;
+const NAMES_COST: u32 = 200;
+/// Longer than each wanted name.
+const NAME: usize = 32;
+
+/// For each token, the wanted names that it can be part of: a bit for each.
 #[derive(Clone, Debug)]
-pub(super) struct Starts {
+pub(super) struct Parts {
     /// If it stands first, its first character being the type's letter.
     first: [u32; 256],
-    /// If it stands behind a type's letter that is a token of its own.
-    second: [u32; 256],
+    /// If it stands behind others.
+    later: [u32; 256],
 }
 
-impl Starts {
+impl Parts {
     pub(super) const fn new() -> Self {
         Self {
             first: [0; 256],
-            second: [0; 256],
+            later: [0; 256],
         }
     }
 
-    /// Looks at all tokens.
-    pub(super) fn prepare(&mut self, tokens: &Tokens) {
-        for token in 0..=u8::MAX {
+    /// Works tokens out from `next` on; true when all are.
+    pub(super) fn prepare(&mut self, tokens: &Tokens, next: &mut u16, budget: &mut Budget) -> bool {
+        while let Ok(token) = u8::try_from(*next) {
+            if !budget.spend(TOKEN_COST) {
+                return false;
+            }
             let text = tokens.get(token);
             let behind_letter = text.get(1..).unwrap_or(&[]);
-            let at = usize::from(token);
-            if let (Some(first), Some(second)) = (self.first.get_mut(at), self.second.get_mut(at)) {
-                *first = continuing(ALL, 0, behind_letter);
-                *second = continuing(ALL, 0, text);
+            let (mut first, mut later) = (0, 0);
+            for (name, index) in SYMBOLS.iter().zip(0u32..) {
+                first |= u32::from(name.starts_with(behind_letter)) << index;
+                later |= u32::from(holds(name, text)) << index;
             }
+            let at = usize::from(token);
+            if let (Some(a), Some(b)) = (self.first.get_mut(at), self.later.get_mut(at)) {
+                (*a, *b) = (first, later);
+            }
+            *next += 1;
         }
+        true
+    }
+
+    /// The wanted names that these tokens may spell.
+    fn candidates(&self, codes: &[u8]) -> u32 {
+        let Some((first, rest)) = codes.split_first() else {
+            return 0;
+        };
+        let mut mask = self.first.get(usize::from(*first)).copied().unwrap_or(0);
+        for code in rest {
+            if mask == 0 {
+                break;
+            }
+            mask &= self.later.get(usize::from(*code)).copied().unwrap_or(0);
+        }
+        mask
     }
 }
 
-/// A bit for each wanted name.
-const ALL: u32 = u32::MAX >> (32 - SYMBOLS.len());
-
-/// Of the wanted names in `mask`, those that hold `text` at `position`.
-fn continuing(mask: u32, position: usize, text: &[u8]) -> u32 {
-    let mut left = mask;
-    let mut kept = 0;
-    while left != 0 {
-        let bit = left & left.wrapping_neg();
-        left ^= bit;
-        if wanted(bit)
-            .get(position..)
-            .is_some_and(|rest| rest.starts_with(text))
-        {
-            kept |= bit;
+/// Whether a name holds a text that is not empty.
+fn holds(name: &[u8], text: &[u8]) -> bool {
+    let Some(first) = text.first() else {
+        return false;
+    };
+    let mut rest = name;
+    while let Some((letter, behind)) = rest.split_first() {
+        if letter == first && rest.starts_with(text) {
+            return true;
         }
+        rest = behind;
     }
-    kept
-}
-
-fn wanted(bit: u32) -> &'static [u8] {
-    usize::try_from(bit.trailing_zeros())
-        .ok()
-        .and_then(|index| SYMBOLS.get(index))
-        .copied()
-        .unwrap_or(&[])
+    false
 }
 
 /// The pass.
@@ -89,56 +107,42 @@ impl Pass {
         &mut self,
         view: &View<'_, M>,
         window: &mut Window,
-        (tables, tokens, starts): (&Tables, &Tokens, &Starts),
+        (tables, tokens, parts): (&Tables, &Tokens, &Parts),
         symbols: &mut Symbols,
         budget: &mut Budget,
     ) -> Option<bool> {
         while self.index < tables.count {
-            if self.index.is_multiple_of(4) && !budget.spend(3) {
+            if !budget.spend(NAMES_COST) {
                 return Some(false);
             }
-            let name = Compressed::at(view, window, self.at)?;
-            let codes = window.get(view, name.tokens, name.count)?;
-            let mask = matching(codes, tokens, starts);
-            if mask != 0 {
-                let address = tables.address(view, self.index)?;
-                symbols.set(usize::try_from(mask.trailing_zeros()).ok()?, address);
-            }
-            self.at = name.next();
-            self.index += 1;
+            let count = PER_MARKER.min(tables.count - self.index);
+            let mut index = self.index;
+            each_name(view, window, &mut self.at, count, |codes| {
+                let mask = parts.candidates(codes);
+                if mask != 0
+                    && let Some(wanted) = spelled(codes, tokens, mask)
+                    && let Some(address) = tables.address(view, index)
+                {
+                    symbols.set(wanted, address);
+                }
+                index += 1;
+                true
+            })?;
+            self.index = index;
         }
         Some(true)
     }
 }
 
-/// The wanted name that these tokens spell, as a bit, or zero.
-fn matching(codes: &[u8], tokens: &Tokens, starts: &Starts) -> u32 {
-    let Some((first, rest)) = codes.split_first() else {
-        return 0;
-    };
-    let mut mask = starts.first.get(usize::from(*first)).copied().unwrap_or(0);
-    if mask == 0 {
-        return 0;
+/// The wanted name, of those in `mask`, that these tokens spell.
+fn spelled(codes: &[u8], tokens: &Tokens, mask: u32) -> Option<usize> {
+    let mut name = [0; NAME];
+    let mut used = 0;
+    for byte in codes.iter().flat_map(|code| tokens.get(*code)).skip(1) {
+        *name.get_mut(used)? = *byte;
+        used += 1;
     }
-    let mut position = tokens.get(*first).len().saturating_sub(1);
-    for code in rest {
-        mask = if position == 0 {
-            starts.second.get(usize::from(*code)).copied().unwrap_or(0)
-        } else {
-            continuing(mask, position, tokens.get(*code))
-        };
-        if mask == 0 {
-            return 0;
-        }
-        position += tokens.get(*code).len();
-    }
-    let mut left = mask;
-    while left != 0 {
-        let bit = left & left.wrapping_neg();
-        left ^= bit;
-        if wanted(bit).len() == position {
-            return bit;
-        }
-    }
-    0
+    let name = name.get(..used)?;
+    let index = SYMBOLS.iter().position(|wanted| *wanted == name)?;
+    (mask & 1 << index != 0).then_some(index)
 }

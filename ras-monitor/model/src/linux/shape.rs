@@ -9,7 +9,7 @@
 //! Order of the tables: scripts/kallsyms.c of Linux 6.1. Kernels from 6.5 on order them otherwise;
 //! their tables are not found so.
 
-use super::kallsyms::{COUNT_MAX, Compressed, PER_MARKER, Tables, align};
+use super::kallsyms::{COUNT_MAX, PER_MARKER, Tables, align, each_name};
 use super::view::{Budget, View, WINDOW, Window};
 use crate::memory::GuestPhysRead;
 
@@ -27,6 +27,8 @@ const COUNT_MIN: u32 = 1000;
 /// Units of [`Budget`].
 const LOOK_COST: u32 = 3;
 const WINDOW_COST: u32 = 20;
+/// Of the names of a marker.
+const NAMES_COST: u32 = 80;
 
 /// How far the search is.
 #[derive(Clone, Copy, Debug)]
@@ -126,9 +128,8 @@ impl Search {
         (mut tables, mut index, mut at, mut marker): (Tables, u32, u64, u64),
         budget: &mut Budget,
     ) -> Found {
-        // Four names for a unit.
         while index < tables.count {
-            if index.is_multiple_of(4) && !budget.spend(2) {
+            if !budget.spend(NAMES_COST) {
                 *self = Self::Names {
                     tables,
                     index,
@@ -137,14 +138,12 @@ impl Search {
                 };
                 return Found::More;
             }
-            if index.is_multiple_of(PER_MARKER) {
-                marker = at.wrapping_sub(tables.names);
-            }
-            let Some(name) = Compressed::at(view, window, at) else {
+            marker = at.wrapping_sub(tables.names);
+            let count = PER_MARKER.min(tables.count - index);
+            if each_name(view, window, &mut at, count, |_| true).is_none() {
                 return Found::Nothing;
-            };
-            at = name.next();
-            index += 1;
+            }
+            index += count;
         }
         tables.markers = align(at);
         let count = u64::from(tables.count.div_ceil(PER_MARKER));

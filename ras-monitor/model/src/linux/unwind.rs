@@ -144,7 +144,7 @@ pub(super) fn walk<M: GuestPhysRead>(
         let key = walk.ip.wrapping_sub(u64::from(!walk.interrupted));
         let mut guess = false;
         let entry = match code(key) {
-            _ if walk.ip == 0 => Entry::NULL_CALL,
+            _ if walk.ip == 0 && walk.interrupted => Entry::NULL_CALL,
             Code::Kernel(Some(orc)) => match orc.find(view, key) {
                 Some(entry) => entry,
                 None => return End::NoTable,

@@ -4,7 +4,7 @@
 //! the kernel's half of the address space finds no page there and reads as absent.
 
 use crate::kernel_map::KernelMap;
-use crate::memory::GuestPhysRead;
+use crate::memory::{GuestPhysRead, PAGE_BYTES_U64};
 use darma_abi::units::GuestVirt;
 
 /// A kernel's memory behind its address map.
@@ -71,17 +71,37 @@ impl Window {
         want: usize,
     ) -> Option<&[u8]> {
         if !self.holds(at, want) {
-            self.used = 0;
-            // Behind the end of a table there may be nothing more to read.
-            let whole = view.fill(at, &mut self.bytes);
-            if !whole && !view.fill(at, self.bytes.get_mut(..want)?) {
-                return None;
-            }
-            self.at = at;
-            self.used = if whole { WINDOW } else { want };
+            self.refill(view, at)?;
         }
+        self.block(at)?.get(..want)
+    }
+
+    /// The bytes from `at` on that it holds; none if it has to be filled anew.
+    pub(super) fn block(&self, at: u64) -> Option<&[u8]> {
         let start = usize::try_from(at.wrapping_sub(self.at)).ok()?;
-        self.bytes.get(start..start.checked_add(want)?)
+        self.bytes
+            .get(start..self.used)
+            .filter(|block| !block.is_empty())
+    }
+
+    /// Reads anew, from `at` on.
+    pub(super) fn refill<M: GuestPhysRead>(&mut self, view: &View<'_, M>, at: u64) -> Option<()> {
+        self.used = 0;
+        self.at = at;
+        if view.fill(at, &mut self.bytes) {
+            self.used = WINDOW;
+            return Some(());
+        }
+        // Behind the end of a table there may be nothing more to read.
+        let in_page = PAGE_BYTES_U64 - at % PAGE_BYTES_U64;
+        let room = usize::try_from(in_page).ok()?;
+        let rest = self.bytes.get_mut(..room)?;
+        self.used = if view.fill(at, rest) {
+            room
+        } else {
+            return None;
+        };
+        Some(())
     }
 
     fn holds(&self, at: u64, want: usize) -> bool {
@@ -97,18 +117,12 @@ impl Window {
 pub(super) struct Budget(pub(super) u32);
 
 impl Budget {
-    /// Takes the cost of one act; false when there was not enough left: the act is not to be done.
+    /// Takes the cost of one act; false when nothing is left: the act is not to be done. The last act
+    /// may cost more than was left, so that any budget leads on.
     pub(super) const fn spend(&mut self, cost: u32) -> bool {
-        match self.0.checked_sub(cost) {
-            Some(left) => {
-                self.0 = left;
-                true
-            }
-            None => {
-                self.0 = 0;
-                false
-            }
-        }
+        let any = self.0 > 0;
+        self.charge(cost);
+        any
     }
 
     /// Takes the cost of what is done in any case.
