@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use darma_abi::shared::{
-    CrashKind, DOORBELL_WINDOW, Doorbell, Heartbeat, Mark, REGION_BYTES, Request, StatusSnapshot,
+    CrashKind, DOORBELL_WINDOW, Doorbell, Heartbeat, Mark, REGION_BYTES, ReadError, Request,
+    STAGE_WINDOW_OFFSET, Stage, StageBlock, StatusSnapshot,
 };
 
 use crate::error::Error;
@@ -79,6 +80,21 @@ impl Connection {
             doorbell: &self.doorbell,
             region: &self.region,
         })
+    }
+
+    /// Does one act of staging and returns the answer, which stands there when the write is over.
+    ///
+    /// # Errors
+    /// The region is not as large as this program knows it.
+    pub fn stage(&self, act: Stage) -> Result<StageBlock, Error> {
+        self.ring(Doorbell::Stage(act));
+        StageBlock::read(&self.region).ok_or(Error::Status(ReadError::TooSmall))
+    }
+
+    /// Puts a piece of an image, at most [`STAGE_WINDOW_BYTES`](darma_abi::shared::STAGE_WINDOW_BYTES),
+    /// into the window.
+    pub fn put_piece(&self, piece: &[u8]) {
+        self.region.store(STAGE_WINDOW_OFFSET, piece);
     }
 
     fn ring(&self, bell: Doorbell) {

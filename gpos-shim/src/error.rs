@@ -65,6 +65,8 @@ pub enum Error {
         /// Where, bytes from the start of the device.
         offset: u64,
     },
+    /// An image is refused: why, and what to do.
+    Image(String),
     /// The command line makes no sense.
     Usage(String),
 }
@@ -129,6 +131,7 @@ impl fmt::Display for Error {
                     "the disk gave back other data than was written, at byte {offset}"
                 )
             }
+            Self::Image(what) => f.write_str(what),
             Self::Usage(what) => write!(f, "{what} (try: darma --help)"),
         }
     }

@@ -74,6 +74,17 @@ impl Bar {
         }
     }
 
+    /// Stores `bytes` from `offset` on, in any number of accesses; does nothing outside the BAR.
+    pub fn store(&self, offset: usize, bytes: &[u8]) {
+        if !self.holds(offset, bytes.len()) {
+            return;
+        }
+        for (index, byte) in bytes.iter().enumerate() {
+            // SAFETY: offset + index < offset + bytes.len() <= the mapping, just checked; volatile.
+            unsafe { self.base.add(offset + index).write_volatile(*byte) }
+        }
+    }
+
     fn holds(&self, offset: usize, bytes: usize) -> bool {
         offset
             .checked_add(bytes)

@@ -5,9 +5,9 @@
 //!
 //! `function` finds the virtual PCI function, `hardware` maps it, `connection` offers what can be done
 //! through it, `status_view` shows a snapshot; `window` reads fault records and dumps, which
-//! `faults_view` shows and `dump` writes as ELF cores; `crash`, `exercise` and `load` are the
-//! demonstration's faults and workloads, `fpu` holds the machine to its word about registers. Unsafe code
-//! is in `hardware` and `fpu::registers`.
+//! `faults_view` shows and `dump` writes as ELF cores; `image` stages a new RAM-disk image; `crash`,
+//! `exercise` and `load` are the demonstration's faults and workloads, `fpu` holds the machine to its
+//! word about registers. Unsafe code is in `hardware` and `fpu::registers`.
 
 pub mod connection;
 pub mod crash;
@@ -18,6 +18,7 @@ pub mod faults_view;
 pub mod fpu;
 pub mod function;
 pub mod hardware;
+pub mod image;
 pub mod load;
 pub mod status_view;
 pub mod window;

@@ -4,14 +4,15 @@
 
 mod failures_command;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
 
-use darma_abi::shared::{CrashKind, Heartbeat, Mark};
+use darma_abi::shared::{CrashKind, Heartbeat, Mark, Stage, StageCommand};
 use darma_shim::load::{self, DiskUse, Plan, Worker};
 use darma_shim::status_view::View;
-use darma_shim::{Connection, Error, crash, exercise, fpu, hardware};
+use darma_shim::{Connection, Error, crash, exercise, fpu, hardware, image};
 use lexopt::prelude::*;
 
 const HELP: &str = "\
@@ -27,6 +28,10 @@ darma: see the nanokernel under this Linux, and put it to the test
   darma heartbeat [--every S]         say every S seconds (default 5) that user space lives: once this has
                                       begun, its silence is a failure of this Linux
   darma heartbeat --end               stop that in an orderly way
+  darma image stage FILE              send a RAM-disk image: it is checked, and started from when
+                                      this Linux is restarted
+  darma image status [--json]         how far that has come
+  darma image drop                    forget it
   darma load [OPTIONS]                load this Linux
       --procs N       pairs of message-passing processes (default 10)
       --network N     pairs that pass messages over the loopback network (default 0)
@@ -48,6 +53,7 @@ darma: see the nanokernel under this Linux, and put it to the test
 
 examples
   darma status --watch
+  darma image stage new.img && reboot -f
   darma load --procs 10 --disk /dev/vda --overwrite --seconds 30
   darma crash sysrq-c
   darma dump get -o - | gzip > /mnt/core.gz
@@ -84,6 +90,7 @@ fn run() -> Result<(), Error> {
                 "faults" => failures_command::faults(words)?,
                 "dump" => failures_command::dump(words)?,
                 "heartbeat" => heartbeat(words)?,
+                "image" => staged_image(words)?,
                 "load" => load(words)?,
                 "crash" => crash(words)?,
                 "exercise" => exercise(words)?,
@@ -179,6 +186,35 @@ fn mark(mut words: lexopt::Parser) -> Result<(), Error> {
         (Some(connection), _) => connection.mark(mark),
         (None, true) => {}
         (None, false) => return Err(Error::Absent),
+    }
+    Ok(())
+}
+
+fn staged_image(mut words: lexopt::Parser) -> Result<(), Error> {
+    const USAGE: &str = "image needs 'stage FILE', 'status' or 'drop'";
+    let (mut json, mut plain) = (false, Vec::new());
+    while let Some(word) = words.next()? {
+        match word {
+            Long("json") => json = true,
+            Value(value) => plain.push(value),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let mut plain = plain.into_iter();
+    let act = plain.next().unwrap_or_default();
+    let (act, file) = (act.to_str().unwrap_or_default(), plain.next());
+    let connection = Connection::open()?;
+    let block = match (act, file) {
+        ("stage", Some(file)) => image::stage(&connection, Path::new(&file))?,
+        ("status", None) => connection.stage(Stage::Command(StageCommand::Report))?,
+        ("drop", None) => connection.stage(Stage::Command(StageCommand::Drop))?,
+        _ => return Err(Error::Usage(USAGE.into())),
+    };
+    let view = image::View::of(&block);
+    if json {
+        println!("{}", view.json());
+    } else {
+        print!("{}", view.text());
     }
     Ok(())
 }

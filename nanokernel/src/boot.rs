@@ -26,6 +26,7 @@ use darma_policy::boot::e820::{self, Entry};
 use darma_policy::boot::memory_plan::{MemoryPlan, Owner, PlanInput};
 use darma_policy::boot::ramdisk::Role;
 use darma_policy::boot::span::Span;
+use darma_policy::boot::staging::Staging;
 use darma_policy::devices::functions::{Functions, enumerate};
 use darma_policy::devices::message::Processor;
 use darma_policy::devices::ranges::Span as DeviceSpan;
@@ -45,7 +46,6 @@ static VIRTUAL_CPU: Once<VirtualCpu> = Once::new(VirtualCpu::new());
 static TABLES: Once<NestedTables<NESTED_TABLES>> = Once::new(NestedTables::new());
 static PLAN: Once<Option<MemoryPlan>> = Once::new(None);
 static CONFIG: Once<Option<Config>> = Once::new(None);
-static IMAGES: Once<Option<Images>> = Once::new(None);
 static HOST: Once<Option<Host<'static>>> = Once::new(None);
 
 /// Boots the machine and never returns.
@@ -75,7 +75,7 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
     let Ok(HostPhys(reach)) = (unsafe { paging::tighten() }) else {
         boot_error(&"the image outgrew its page tables: report this as a bug");
     };
-    let images = images(&info, reach);
+    let (images, ram_disk) = images(&info, reach);
     let config = CONFIG
         .take()
         .insert(Config::parse(images.config()).unwrap_or_else(|error| boot_error(&error)));
@@ -179,9 +179,10 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
     // SAFETY: BOOT-ONCE: interrupts are still off.
     unsafe { darma_rtos::start() };
     x86_64::instructions::interrupts::enable();
-    let (acpi_base, tables) = acpi_tables(&acpi, images, plan);
+    let (acpi_base, tables) = acpi_tables(&acpi, &images, plan);
     let loader = Loader {
         images,
+        other: None,
         plan,
         acpi: tables,
         acpi_base,
@@ -202,13 +203,14 @@ pub unsafe fn start(application: &'static Application, start_info: u64) -> ! {
         reserved_bytes: reserved(plan),
         detector: Detector::new(config.watch),
         ladder: Ladder::new(),
+        staging: Staging::new(ram_disk, plan.staging()),
         announced: None,
     };
     HOST.take().insert(host).run()
 }
 
 /// Finds and checks the RAM-disk image.
-fn images(info: &StartInfo, reach: u64) -> &'static Images {
+fn images(info: &StartInfo, reach: u64) -> (Images, Span) {
     let Some((module, length)) = info.module else {
         boot_error(&"no RAM-disk image: pass one with -initrd (cargo xtask run makes it)");
     };
@@ -220,9 +222,9 @@ fn images(info: &StartInfo, reach: u64) -> &'static Images {
     };
     // SAFETY: OWNED-RANGE: the loader placed the module; the memory plan reserves it for good.
     let image: &'static [u8] = unsafe { memory::view(module, length) };
-    IMAGES
-        .take()
-        .insert(Images::read(image).unwrap_or_else(|error| boot_error(&error)))
+    let ram_disk = Span::new(module.0, length as u64).unwrap_or_default();
+    let images = Images::read(image).unwrap_or_else(|error| boot_error(&error));
+    (images, ram_disk)
 }
 
 /// Divides the memory.
@@ -278,14 +280,8 @@ fn calibrate(acpi: &Acpi, apic: &LocalApic) -> (TimeScale, u64, u64) {
 
 /// Builds the GPOS's ACPI tables for the place that every load gives them.
 fn acpi_tables(acpi: &Acpi, images: &Images, plan: &MemoryPlan) -> (u64, &'static [u8]) {
-    let unbuilt = Loader {
-        images,
-        plan,
-        acpi: &[],
-        acpi_base: 0,
-    };
     // What is appended to the command line moves nothing: whole pages decide the places.
-    match unbuilt.places(Role::First, images.command_line(), acpi.size()) {
+    match images.places(plan, Role::First, images.command_line(), acpi.size()) {
         Ok(places) => (places.acpi.base(), acpi.build(places.acpi.base())),
         Err(error) => boot_error(&error),
     }

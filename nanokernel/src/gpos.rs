@@ -16,7 +16,7 @@ mod ruin;
 mod window;
 
 pub(crate) use devices::Devices;
-pub(crate) use load::{Images, Loader};
+pub(crate) use load::{ImageError, Images, Loader};
 pub(crate) use memory::{GuestMemory, RamPage};
 pub(crate) use processor::msr_facts;
 pub(crate) use records::RecordGlances;

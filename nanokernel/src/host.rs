@@ -25,6 +25,7 @@ use darma_abi::units::{Cycles, GuestVirt};
 use darma_machine::{paging, time};
 use darma_policy::boot::config::Config;
 use darma_policy::boot::ramdisk::Role;
+use darma_policy::boot::staging::Staging;
 use darma_ras_model::detect::{Detector, Event, Severity, Verdict};
 use darma_ras_model::fault_record::EventKind;
 use darma_rtos::timer::{self, Waiter};
@@ -43,6 +44,7 @@ pub(crate) struct Host<'a> {
     pub(crate) reserved_bytes: u64,
     pub(crate) detector: Detector,
     pub(crate) ladder: Ladder,
+    pub(crate) staging: Staging,
     pub(crate) announced: Option<(CrashKind, Cycles)>,
 }
 
@@ -84,6 +86,7 @@ impl Host<'_> {
     fn start(&mut self, recovered: Option<Report>) -> bool {
         self.enter_state(GposState::Reloading);
         self.end_resets();
+        self.start_staged();
         let begin = time::now();
         self.status.boots += 1;
         let told = self.told();
@@ -105,6 +108,7 @@ impl Host<'_> {
         self.announced = None;
         self.status.state = GposState::Booting;
         self.status.initialise();
+        self.answer_stage();
         let entry_ns = self.nanos_since(begin);
         let at_ns = self.status.now_ns();
         if let Some(mut recovery) = recovered {
@@ -172,6 +176,7 @@ impl Host<'_> {
             }
             Doorbell::Heartbeat(beat) => return Some(Event::Heartbeat(beat)),
             Doorbell::Window(bank) => self.gpos.show(self.loader.plan.bank(bank)),
+            Doorbell::Stage(stage) => self.stage(stage),
             Doorbell::CrashKind(kind) => self.announced = Some((kind, time::now())),
             Doorbell::Request(_) => {
                 self.take_counters();
@@ -185,7 +190,9 @@ impl Host<'_> {
         let at_ns = self.status.now_ns();
         match mark {
             Mark::UserspaceUp => {
-                self.ladder.history.reached_user_space();
+                if self.ladder.history.reached_user_space() {
+                    self.staging.accept();
+                }
                 let boot = self.status.boots;
                 self.ras.event(at_ns, EventKind::UserSpace, boot, 0);
                 self.enter_state(match self.ladder.role() {

@@ -132,8 +132,12 @@ impl Host<'_> {
             NextStep::Start { from: rung, wait } => {
                 let step = match rung {
                     same if same == from => LadderStep::Reload,
+                    // Begun by staging alone, before a start.
                     Rung::Trial => LadderStep::Trial,
-                    Rung::First => LadderStep::FallBack,
+                    Rung::First => {
+                        self.drop_trial();
+                        LadderStep::FallBack
+                    }
                     Rung::Rescue => LadderStep::Rescue,
                 };
                 self.report_step(step, wait);
@@ -157,6 +161,15 @@ impl Host<'_> {
         self.ras.event(now, event, boot, 0);
         self.report_step(LadderStep::Down, Nanos(0));
         let (rung, step) = self.down(state, why);
+        // What was on trial when it went down is still on trial; a rescue is not of it.
+        let rung = match (self.ladder.history.rung(), rung) {
+            (Rung::Trial, Rung::First) => Rung::Trial,
+            (Rung::Trial, Rung::Rescue) => {
+                self.drop_trial();
+                rung
+            }
+            _ => rung,
+        };
         self.ladder.history.released(rung);
         self.ladder.reason = step.name();
         self.report_step(step, Nanos(0));
@@ -179,7 +192,7 @@ impl Host<'_> {
         }
     }
 
-    fn report_step(&self, step: LadderStep, wait: Nanos) {
+    pub(crate) fn report_step(&self, step: LadderStep, wait: Nanos) {
         let now = Nanos(self.status.now_ns());
         let history = &self.ladder.history;
         report::emit(&Report::Ladder {

@@ -25,6 +25,7 @@ mod once;
 mod paths;
 mod ras;
 mod report;
+mod staging;
 mod status;
 mod task_devices;
 mod task_log;

@@ -9,8 +9,8 @@ use crate::report;
 use core::fmt::Write;
 use darma_abi::report::Event;
 use darma_abi::shared::{
-    FaultEntry, GposState, MAX_TASKS, Machinery, RegionStore, StatusBody, StatusWriter, TaskEntry,
-    Text,
+    FaultEntry, GposState, MAX_TASKS, Machinery, RegionStore, STAGE_WINDOW_OFFSET, StageBlock,
+    StatusBody, StatusWriter, TaskEntry, Text,
 };
 use darma_abi::units::{Cycles, HostPhys};
 use darma_histogram::Histogram;
@@ -95,6 +95,16 @@ impl Status {
     pub(crate) fn initialise(&mut self) {
         self.writer.initialise(&mut self.region);
         self.publish();
+    }
+
+    /// Writes the answer to a write of staging's.
+    pub(crate) fn publish_stage(&mut self, block: &StageBlock) {
+        block.store(&mut self.region);
+    }
+
+    /// The place of the window through which an image comes.
+    pub(crate) const fn stage_window(&self) -> HostPhys {
+        HostPhys(self.region.base.0 + STAGE_WINDOW_OFFSET as u64)
     }
 
     /// Brings the block up to date.

@@ -31,6 +31,8 @@ pub struct Experiment {
     pub memory_mib: u32,
     /// What drives time.
     pub clock: Clock,
+    /// An archive that is unpacked over the kernel's user space.
+    pub more_initrd: Vec<u8>,
     /// Disks.
     pub disks: Vec<Disk>,
     /// Whether the memory, with the dumps in it, outlives the machine. Whoever keeps it removes it.
@@ -53,6 +55,7 @@ impl Experiment {
             configuration: vec![("exit.on-poweroff", "yes".into())],
             memory_mib: 512,
             clock: Clock::REFERENCE,
+            more_initrd: Vec::new(),
             disks: Vec::new(),
             dumps: Dumps::Forgotten,
             extra: Vec::new(),
@@ -106,6 +109,7 @@ impl Experiment {
         let files = lab.linux(self.flavour)?;
         let folder = session::folder(&self.name)?;
         let mut parts = Parts::read(&files.kernel, Some(&files.initrd), &self.command_line())?;
+        parts.initrd.extend_from_slice(&self.more_initrd);
         for (key, value) in &self.configuration {
             parts = parts.with(key, value);
         }

@@ -20,6 +20,7 @@ mod partition;
 mod power_off;
 mod preempt;
 mod response_times;
+mod staging;
 mod task_device;
 mod task_faults;
 mod thread_metric;
@@ -75,6 +76,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(determinism::scenarios());
     all.extend(budgets::scenarios());
     all.extend(ladder::scenarios());
+    all.extend(staging::scenarios());
     all.extend(latency::scenarios());
     all.extend(hostile::scenarios());
     all.extend(hang::scenarios());

@@ -2,6 +2,7 @@
 
 mod dump_command;
 mod faults_command;
+mod image_command;
 mod latency_command;
 
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ use xtask::{bench, console, demo, image, run, session, standalone, terminal, thr
         cargo xtask run                       Debian's cloud kernel under Darma, console here\n  \
         cargo xtask run --kernel /boot/vmlinuz --initrd /boot/initrd.img --append console=ttyS0\n  \
         cargo xtask run --application ../mine the same with an application of your own\n  \
+        cargo xtask image --kernel vmlinuz --initrd initrd.img --output new.img\n  \
         cargo xtask standalone --kernel rt    the same machine without Darma"
 )]
 struct Cli {
@@ -86,6 +88,8 @@ enum Command {
     Attach,
     /// List the dumps of a run, write one as an ELF core, open it with drgn or crash
     Dump(dump_command::Dump),
+    /// Pack a RAM-disk image: what a machine boots from, or `darma image stage` sends to one
+    Image(image_command::Pack),
     /// Run any bzImage under Darma with an interactive console
     Run(Run),
     /// Boot the same kernel on the same emulated machine without Darma
@@ -248,6 +252,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Faults(options) => faults_command::run(&options),
         Command::Dump(options) => dump_command::run(&options),
         Command::Attach => console::attach("demo"),
+        Command::Image(options) => image_command::run(&options),
         Command::Run(options) => interactive(options),
         Command::Standalone(options) => alone(&options),
     }?;

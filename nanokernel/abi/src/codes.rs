@@ -229,6 +229,80 @@ impl Default for ImageRole {
 }
 
 vocabulary! {
+    /// How far a staged image has come.
+    StageState {
+        /// The machine has no room for one (`image.stage-size`).
+        Off = 1, "off";
+        /// Nothing is staged.
+        Empty = 2, "empty";
+        /// An image is being received.
+        Receiving = 3, "receiving";
+        /// It is sound, and started from at the next restart of the GPOS.
+        Ready = 4, "ready";
+        /// It runs, and has not reached user space yet.
+        Trial = 5, "trial";
+        /// It reached user space: it is the image in use.
+        Accepted = 6, "accepted";
+        /// It is not sound; nothing has changed.
+        Refused = 7, "refused";
+        /// It did not come up; the image before it is in use.
+        Failed = 8, "failed";
+    }
+}
+
+vocabulary! {
+    /// Why an image is refused.
+    StageProblem {
+        /// The machine has no room for any.
+        Off = 1, "no-staging-area";
+        /// It is larger than the room for it.
+        TooLarge = 2, "too-large";
+        /// A staged image runs on trial, and the other area holds what to fall back on.
+        OnTrial = 3, "on-trial";
+        /// No image was begun, or all of it has arrived.
+        Unasked = 4, "unasked";
+        /// A piece is longer than the window.
+        LongPiece = 5, "piece-too-long";
+        /// Less arrived than was announced.
+        Incomplete = 6, "incomplete";
+        /// It is no RAM-disk image, or a damaged one.
+        Archive = 7, "damaged-archive";
+        /// A file is missing or empty.
+        Missing = 8, "file-missing";
+        /// A kernel is none that can be started.
+        Kernel = 9, "unfit-kernel";
+        /// It has no checksums, or they do not name all its files.
+        NoSums = 10, "no-checksums";
+        /// A file does not have its checksum.
+        Checksum = 11, "checksum-mismatch";
+        /// It does not fit the GPOS's memory.
+        DoesNotFit = 12, "does-not-fit";
+    }
+}
+
+vocabulary! {
+    /// A file of a RAM-disk image.
+    StagedFile {
+        /// The bzImage.
+        Kernel = 1, "kernel";
+        /// The initial RAM file system.
+        Initrd = 2, "initrd";
+        /// The command line.
+        CommandLine = 3, "cmdline";
+        /// The configuration.
+        Config = 4, "darma.conf";
+        /// The sums.
+        Checksums = 5, "checksums";
+        /// The rescue system's bzImage.
+        RescueKernel = 6, "rescue/kernel";
+        /// The rescue system's initial RAM file system.
+        RescueInitrd = 7, "rescue/initrd";
+        /// The rescue system's command line.
+        RescueCommandLine = 8, "rescue/cmdline";
+    }
+}
+
+vocabulary! {
     /// What the recovery ladder does about a GPOS that has ended.
     LadderStep {
         /// The same image is loaded again.

@@ -26,21 +26,36 @@ pub(crate) struct Images {
 }
 
 impl Images {
-    /// Reads an image and verifies all of it.
+    /// Reads an image and verifies all of it. One without sums is summed now, for later.
     pub(crate) fn read(image: &'static [u8]) -> Result<Self, ImageError> {
+        match Self::read_summed(image) {
+            Err(ImageError::NoSums) => {
+                log::warn!("the image has no checksums: damage before this start cannot be seen");
+                Self::parse(image, |disk| Ok(Checksums::reference(disk, checksum)))
+            }
+            read => read,
+        }
+    }
+
+    /// The same, of an image that has to bring its sums.
+    pub(crate) fn read_summed(image: &'static [u8]) -> Result<Self, ImageError> {
+        Self::parse(image, |disk| {
+            let manifest = disk.checksums().ok_or(ImageError::NoSums)?;
+            Checksums::parse(manifest).map_err(ImageError::Checksum)
+        })
+    }
+
+    fn parse(
+        image: &'static [u8],
+        sums: impl FnOnce(&RamDisk<'_>) -> Result<Checksums, ImageError>,
+    ) -> Result<Self, ImageError> {
         let disk = RamDisk::parse(image).map_err(ImageError::Archive)?;
         let kernel = BzImage::parse(disk.first().kernel).map_err(ImageError::Kernel)?;
         let rescue = match disk.system(Role::Rescue) {
             Some(system) => Some(BzImage::parse(system.kernel).map_err(ImageError::Rescue)?),
             None => None,
         };
-        let sums = match disk.checksums() {
-            Some(manifest) => Checksums::parse(manifest).map_err(ImageError::Checksum)?,
-            None => {
-                log::warn!("the image has no checksums: damage before this start cannot be seen");
-                Checksums::reference(&disk, checksum)
-            }
-        };
+        let sums = sums(&disk)?;
         sums.verify(&disk, checksum).map_err(ImageError::Checksum)?;
         Ok(Self {
             disk,
@@ -58,6 +73,25 @@ impl Images {
     /// The command line of the system in use.
     pub(crate) fn command_line(&self) -> &'static [u8] {
         self.disk.first().command_line()
+    }
+
+    /// Where everything of one of its systems goes, for this command line and this much of ACPI tables.
+    pub(crate) fn places(
+        &self,
+        memory: &MemoryPlan,
+        role: Role,
+        command_line: &[u8],
+        acpi_size: u64,
+    ) -> Result<LoadPlan, LoadFailure> {
+        let size = |bytes: &[u8]| u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let (system, kernel) = self.system(role).ok_or(LoadFailure::NoRescue)?;
+        let request = LoadRequest {
+            kernel,
+            initrd_size: size(system.initrd),
+            command_line_length: size(command_line),
+            acpi_size,
+        };
+        LoadPlan::new(memory, &request).map_err(LoadFailure::Plan)
     }
 
     /// Whether there is a rescue system.
@@ -84,6 +118,8 @@ pub(crate) enum ImageError {
     Kernel(BzImageError),
     /// The kernel of its rescue system cannot be started.
     Rescue(BzImageError),
+    /// It brings no sums.
+    NoSums,
     /// It is damaged.
     Checksum(ChecksumError),
 }
@@ -97,6 +133,7 @@ impl core::fmt::Display for ImageError {
                 f.write_str("rescue/")?;
                 error.fmt(f)
             }
+            Self::NoSums => f.write_str("the image has no checksums"),
             Self::Checksum(error) => error.fmt(f),
         }
     }
@@ -113,7 +150,10 @@ pub(crate) fn checksum(data: &[u8]) -> u32 {
 
 /// Loads the GPOS.
 pub(crate) struct Loader<'a> {
-    pub(crate) images: &'a Images,
+    /// The image in use.
+    pub(crate) images: Images,
+    /// The one in the other area: what to fall back on, or what is started from next.
+    pub(crate) other: Option<Images>,
     pub(crate) plan: &'a MemoryPlan,
     /// The GPOS's ACPI tables, built for the place that the load plan gives them.
     pub(crate) acpi: &'a [u8],
@@ -151,22 +191,30 @@ impl core::fmt::Display for LoadFailure {
 }
 
 impl Loader<'_> {
-    /// Where everything goes for this command line and this much of ACPI tables.
-    pub(crate) fn places(
-        &self,
-        role: Role,
-        command_line: &[u8],
-        acpi_size: u64,
-    ) -> Result<LoadPlan, LoadFailure> {
-        let size = |bytes: &[u8]| u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let (system, kernel) = self.images.system(role).ok_or(LoadFailure::NoRescue)?;
-        let request = LoadRequest {
-            kernel,
-            initrd_size: size(system.initrd),
-            command_line_length: size(command_line),
-            acpi_size,
-        };
-        LoadPlan::new(self.plan, &request).map_err(LoadFailure::Plan)
+    /// The size of the ACPI tables, bytes.
+    fn acpi_size(&self) -> u64 {
+        u64::try_from(self.acpi.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether each of `images`' systems can be placed as the one in use is.
+    pub(crate) fn has_places(&self, images: &Images) -> bool {
+        let longest = [b' '; command_line::APPENDED];
+        [Role::First, Role::Rescue].into_iter().all(|role| {
+            let Some((system, kernel)) = images.system(role) else {
+                return role == Role::Rescue;
+            };
+            let own = system.command_line().len().saturating_add(longest.len());
+            let fits = u64::try_from(own).is_ok_and(|own| own <= kernel.command_line_limit);
+            let places = images.places(self.plan, role, &longest, self.acpi_size());
+            fits && places.is_ok_and(|places| places.acpi.base() == self.acpi_base)
+        })
+    }
+
+    /// Takes the image of the other area into use; the one that was in use becomes the other.
+    pub(crate) const fn exchange(&mut self) {
+        if let Some(other) = &mut self.other {
+            core::mem::swap(&mut self.images, other);
+        }
     }
 
     /// Verifies the image, copies everything to its place and resets the processor to the entry.
@@ -183,11 +231,9 @@ impl Loader<'_> {
             .map_err(LoadFailure::Checksum)?;
         let limit = usize::try_from(kernel.command_line_limit).unwrap_or(0);
         let mut line = command_line::compose(system.command_line(), told, limit);
-        let plan = self.places(
-            role,
-            &line,
-            u64::try_from(self.acpi.len()).unwrap_or(u64::MAX),
-        )?;
+        let plan = self
+            .images
+            .places(self.plan, role, &line, self.acpi_size())?;
         // They hold addresses within themselves.
         if plan.acpi.base() != self.acpi_base {
             return Err(LoadFailure::OutsideRam("ACPI tables"));

@@ -66,7 +66,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 }
 
 /// A guest that says something and fails.
-fn failing(says: &str) -> Vec<Step> {
+pub(super) fn failing(says: &str) -> Vec<Step> {
     vec![Step::Say(format!("{says}\n")), Step::TripleFault]
 }
 
@@ -93,7 +93,7 @@ fn steps(run: &Transcript) -> Vec<(LadderStep, u64)> {
 }
 
 /// What the starts were loaded from.
-fn images(run: &Transcript) -> Vec<ImageRole> {
+pub(super) fn images(run: &Transcript) -> Vec<ImageRole> {
     let image = |report: &Report| match report {
         Report::Boot { image, .. } => Some(*image),
         _ => None,
@@ -101,7 +101,7 @@ fn images(run: &Transcript) -> Vec<ImageRole> {
     run.reports.iter().filter_map(image).collect()
 }
 
-fn require_steps(run: &Transcript, expected: &[(LadderStep, u64)]) -> Result<()> {
+pub(super) fn require_steps(run: &Transcript, expected: &[(LadderStep, u64)]) -> Result<()> {
     let found = steps(run);
     run.require(
         found == expected,

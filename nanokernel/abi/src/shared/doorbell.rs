@@ -3,6 +3,9 @@
 //! Write only, one word per act, so that the nanokernel's exit handler has nothing to look up in
 //! memory that the GPOS can change meanwhile. Anything not listed here is no message and is ignored.
 
+use super::staging::{
+    DOORBELL_STAGE_BEGIN, DOORBELL_STAGE_CHUNK, DOORBELL_STAGE_COMMAND, Stage, StageCommand,
+};
 use super::window::Bank;
 use crate::codes::{CrashKind, Mark};
 
@@ -50,6 +53,8 @@ pub enum Doorbell {
     Heartbeat(Heartbeat),
     /// What the window is to show.
     Window(Bank),
+    /// A new image is staged.
+    Stage(Stage),
 }
 
 impl Doorbell {
@@ -73,6 +78,12 @@ impl Doorbell {
                 None => None,
             },
             (DOORBELL_HEARTBEAT, END) => Some(Self::Heartbeat(Heartbeat::End)),
+            (DOORBELL_STAGE_BEGIN, size) => Some(Self::Stage(Stage::Begin(size))),
+            (DOORBELL_STAGE_CHUNK, length) => Some(Self::Stage(Stage::Chunk(length))),
+            (DOORBELL_STAGE_COMMAND, code) => match StageCommand::from_code(code) {
+                Some(command) => Some(Self::Stage(Stage::Command(command))),
+                None => None,
+            },
             _ => None,
         }
     }
@@ -85,6 +96,9 @@ impl Doorbell {
             Self::Request(Request::RefreshStatus) => (DOORBELL_REQUEST, 1),
             Self::Heartbeat(beat) => (DOORBELL_HEARTBEAT, beat as u32),
             Self::Window(bank) => (DOORBELL_WINDOW, bank.encode()),
+            Self::Stage(Stage::Begin(size)) => (DOORBELL_STAGE_BEGIN, size),
+            Self::Stage(Stage::Chunk(length)) => (DOORBELL_STAGE_CHUNK, length),
+            Self::Stage(Stage::Command(command)) => (DOORBELL_STAGE_COMMAND, command as u32),
         }
     }
 }
@@ -106,6 +120,9 @@ mod tests {
                 store: Some(Store::Dumps),
                 number: 7,
             }),
+            Doorbell::Stage(Stage::Begin(5)),
+            Doorbell::Stage(Stage::Chunk(6)),
+            Doorbell::Stage(Stage::Command(StageCommand::Drop)),
         ] {
             let (offset, value) = bell.encode();
             assert_eq!(Doorbell::decode(offset, value), Some(bell));

@@ -34,6 +34,9 @@ pub struct Config {
     pub on_poweroff: OnPoweroff,
     /// `log.level`: the least severe message that is logged. Default info.
     pub log_level: LogLevel,
+    /// `image.stage-size`: room for a RAM-disk image that the running GPOS sends for its next start; 0
+    /// takes none. Default 0.
+    pub stage_size: u64,
     /// `recovery.*`: how a failed GPOS is started again.
     pub recovery: Recovery,
     /// `trace.keep`: what is kept of the trace for the report. Default the worst waits' histories.
@@ -59,6 +62,7 @@ impl Default for Config {
             hidden: Vec::new(),
             on_poweroff: OnPoweroff::KeepRunning,
             log_level: LogLevel::Info,
+            stage_size: 0,
             recovery: Recovery::default(),
             trace_keep: TraceKeep::Worst,
             watch: Watch::default(),
@@ -159,6 +163,7 @@ enum Key {
     GposHide,
     ExitOnPoweroff,
     LogLevel,
+    ImageStageSize,
     RecoveryLimit,
     RecoveryWindow,
     RecoveryFirstWait,
@@ -173,7 +178,7 @@ enum Key {
 }
 
 impl Key {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::DumpSize,
         Self::DumpSlots,
         Self::FaultsSize,
@@ -182,6 +187,7 @@ impl Key {
         Self::GposHide,
         Self::ExitOnPoweroff,
         Self::LogLevel,
+        Self::ImageStageSize,
         Self::RecoveryLimit,
         Self::RecoveryWindow,
         Self::RecoveryFirstWait,
@@ -205,6 +211,7 @@ impl Key {
             Self::GposHide => "gpos.hide",
             Self::ExitOnPoweroff => "exit.on-poweroff",
             Self::LogLevel => "log.level",
+            Self::ImageStageSize => "image.stage-size",
             Self::RecoveryLimit => "recovery.limit",
             Self::RecoveryWindow => "recovery.window",
             Self::RecoveryFirstWait => "recovery.first-wait",
@@ -229,6 +236,7 @@ impl Key {
             Self::GposHide => "up to 32 PCI functions such as 00:03.0, with commas between them",
             Self::ExitOnPoweroff => "'yes' or 'no'",
             Self::LogLevel => "'error', 'warn', 'info', 'debug' or 'trace'",
+            Self::ImageStageSize => "a size such as 64M, or 0 for no staging",
             Self::RecoveryLimit => recovery::LIMIT,
             Self::RecoveryWindow => recovery::WINDOW,
             Self::RecoveryFirstWait | Self::RecoveryLongestWait => recovery::WAIT,
@@ -289,6 +297,7 @@ impl Key {
                     _ => return None,
                 }
             }
+            Self::ImageStageSize => config.stage_size = parse_size(value)?,
             Self::RecoveryLimit => config.recovery.limit = recovery::limit(value)?,
             Self::RecoveryWindow => config.recovery.window = recovery::window(value)?,
             Self::RecoveryFirstWait => config.recovery.first_wait = recovery::wait(value)?,
@@ -388,7 +397,7 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let text = b"dump.size = 64M   # room\ndump.slots = 3\nfaults.size = 2M\nshared.size=8M\r\ngpos.memory = 1G\n\
-            gpos.hide = 00:03.0, 0000:01:1f.7\nexit.on-poweroff = yes\nlog.level = debug\nrecovery.limit = 20\n\
+            gpos.hide = 00:03.0, 0000:01:1f.7\nexit.on-poweroff = yes\nlog.level = debug\nimage.stage-size = 48M\nrecovery.limit = 20\n\
             recovery.window = 2h\nrecovery.first-wait = 500ms\nrecovery.longest-wait = 10s\nrecovery.rescue = no\n\
             trace.keep = last\nwatch.hard-lockup = 50ms\nwatch.soft-lockup = 5s\nwatch.boot = none\n\
             watch.heartbeat = 1s\nwatch.violations = fatal";
@@ -402,6 +411,7 @@ mod tests {
         assert_eq!(config.hidden[1].id(), 0x01ff);
         assert_eq!(config.on_poweroff, OnPoweroff::LeaveEmulator);
         assert_eq!(config.log_level, LogLevel::Debug);
+        assert_eq!(config.stage_size, 48 << 20);
         let recovery = Recovery {
             limit: Some(20),
             window: Some(Nanos(7_200_000_000_000)),

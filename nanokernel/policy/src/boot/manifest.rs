@@ -91,20 +91,23 @@ impl Checksums {
     pub fn parse(manifest: &[u8]) -> Result<Self, ChecksumError> {
         let mut sums = [None; ImageFile::SUMMED.len()];
         for (line, number) in manifest.split(|&byte| byte == b'\n').zip(1..) {
-            let bad = ChecksumError::BadLine(number);
-            let line = core::str::from_utf8(line).map_err(|_| bad)?.trim();
+            let line = line.trim_ascii();
             if line.is_empty() {
                 continue;
             }
-            let (sum, name) = line.split_once(char::is_whitespace).ok_or(bad)?;
-            // from_str_radix alone would take a sign.
-            if sum.len() != 8 || !sum.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            // Bytes, not text: the reader of a staged image stays when the start is over.
+            let bad = ChecksumError::BadLine(number);
+            let (digits, name) = line.split_at_checked(8).ok_or(bad)?;
+            if !name.first().is_some_and(u8::is_ascii_whitespace) {
                 return Err(bad);
             }
-            let sum = u32::from_str_radix(sum, 16).map_err(|_| bad)?;
-            let name = name.trim_start();
+            let sum = digits.iter().try_fold(0u32, |sum, &digit| {
+                let digit = char::from(digit).to_digit(16).ok_or(bad)?;
+                Ok(sum << 4 | digit)
+            })?;
+            let name = name.trim_ascii_start();
             let slots = ImageFile::SUMMED.iter().zip(sums.iter_mut());
-            for (&file, slot) in slots.filter(|(file, _)| file.name() == name) {
+            for (&file, slot) in slots.filter(|(file, _)| file.name().as_bytes() == name) {
                 if slot.replace(sum).is_some() {
                     return Err(ChecksumError::Duplicate(file, number));
                 }

@@ -35,6 +35,8 @@ pub enum Owner {
     Nanokernel,
     /// The RAM-disk image.
     RamDisk,
+    /// Room for a RAM-disk image that the GPOS stages.
+    Staging,
     /// The region that both sides map.
     Shared,
     /// Room for dumps.
@@ -52,9 +54,12 @@ impl Owner {
     /// both sides map them.
     pub const fn is_closed_to_gpos(self) -> bool {
         match self {
-            Self::Nanokernel | Self::RamDisk | Self::DumpStore | Self::FaultStore | Self::Spare => {
-                true
-            }
+            Self::Nanokernel
+            | Self::RamDisk
+            | Self::Staging
+            | Self::DumpStore
+            | Self::FaultStore
+            | Self::Spare => true,
             Self::Gpos | Self::Firmware(_) | Self::Shared | Self::Ramoops => false,
         }
     }
@@ -99,6 +104,7 @@ pub struct MemoryPlan {
     dump_store: Span,
     ramoops: Span,
     fault_store: Span,
+    staging: Span,
 }
 
 type Regions = Vec<Region, MAX_REGIONS>;
@@ -165,6 +171,12 @@ impl MemoryPlan {
             LARGE_PAGE,
             Owner::Shared,
         )?;
+        let staging = place_high(
+            "the staged image (image.stage-size)",
+            config.stage_size,
+            LARGE_PAGE,
+            Owner::Staging,
+        )?;
         // Last, in what the large pages left over at the top, if they did.
         let ramoops = place_high("the old kernel's log", ramoops::BYTES, PAGE, Owner::Ramoops)?;
 
@@ -189,6 +201,7 @@ impl MemoryPlan {
             dump_store,
             ramoops,
             fault_store,
+            staging,
         };
         // Whatever happens later, the map for the GPOS fits its page.
         plan.e820(None)?;
@@ -229,6 +242,11 @@ impl MemoryPlan {
         let base = store.base().checked_add(bank.offset())?;
         let wanted = Span::new(base, WINDOW_BYTES)?;
         store.contains(wanted).then_some(wanted)
+    }
+
+    /// The room for a staged image; 2 MiB aligned, empty if `image.stage-size` is 0.
+    pub const fn staging(&self) -> Span {
+        self.staging
     }
 
     /// The GPOS's RAM, ascending.

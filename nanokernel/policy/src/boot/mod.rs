@@ -19,3 +19,4 @@ pub mod page_tables;
 pub mod ramdisk;
 pub mod ramoops;
 pub mod span;
+pub mod staging;
