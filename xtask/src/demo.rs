@@ -241,3 +241,14 @@ impl Restart {
         }
     }
 }
+
+/// The crash that a word of the command line names.
+///
+/// # Errors
+/// There is none of that name; the error lists those that there are.
+pub fn crash_kind(name: &str) -> Result<CrashKind, String> {
+    CrashKind::from_name(name).ok_or_else(|| {
+        let known: Vec<_> = CrashKind::ALL.iter().map(|kind| kind.name()).collect();
+        format!("there are {}", known.join(", "))
+    })
+}

@@ -136,7 +136,7 @@ struct Demo {
     #[arg(long)]
     quick: bool,
     /// The crashes, in their order
-    #[arg(long, value_name = "KIND,...", value_delimiter = ',', value_parser = crash_kind)]
+    #[arg(long, value_name = "KIND,...", value_delimiter = ',', value_parser = demo::crash_kind)]
     kinds: Vec<CrashKind>,
 }
 
@@ -154,13 +154,6 @@ struct Bench {
     /// Show every line of both consoles
     #[arg(long)]
     verbose: bool,
-}
-
-fn crash_kind(name: &str) -> Result<CrashKind, String> {
-    CrashKind::from_name(name).ok_or_else(|| {
-        let known: Vec<_> = CrashKind::ALL.iter().map(|kind| kind.name()).collect();
-        format!("there are {}", known.join(", "))
-    })
 }
 
 /// What an interactive Linux is given, under Darma or alone.
