@@ -24,6 +24,7 @@ const PURE: &[(&str, &str)] = &[
     ("darma-histogram", "latency/histogram"),
     ("darma-trace", "latency/trace"),
     ("darma-ras-model", "ras-monitor/model"),
+    ("darma-ras-model-codec", "ras-monitor/codec"),
 ];
 
 struct Source {

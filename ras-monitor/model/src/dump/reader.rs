@@ -2,7 +2,6 @@
 //! Linux's user space. Every claim of label, header and index is checked before use.
 
 use super::layout::StoreLayout;
-use super::page::unpack;
 use super::store::Kept;
 use super::{
     CHUNK_PAGES, Counts, ENTRY_BYTES, Entry, Geometry, Header, KINDS, KindCount, MAGIC,
@@ -11,6 +10,7 @@ use super::{
 use crate::crc32c::Crc32c;
 use crate::memory::PAGE_BYTES;
 use darma_abi::units::GuestPhys;
+use darma_ras_model_codec::unpack;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// What is read at a time where there is no need to have more at once.

@@ -14,7 +14,7 @@
 //! The writer may be preempted between any two calls, and dropped at any point: without `finish` the slot
 //! holds no dump.
 
-use super::page::{Compressor, PageSource, WORD_BYTES};
+use super::page::{Compressor, PageSource};
 use super::store::{DumpStore, Kept};
 use super::{
     CHUNK_BYTES_MAX, CHUNK_PAGES, Counts, Entry, Finished, Header, KINDS, KindCount, MAGIC,
@@ -22,6 +22,7 @@ use super::{
 };
 use crate::memory::{PAGE_BYTES, PAGE_BYTES_U64};
 use darma_abi::units::GuestPhys;
+use darma_ras_model_codec::WORD_BYTES;
 use zerocopy::IntoBytes;
 
 /// The bit maps of the work area.
@@ -283,9 +284,8 @@ impl<'a, 's> DumpWriter<'a, 's> {
             if !self.has_room(LEAST_PACKED, aside) {
                 return false;
             }
-            return compressor
-                .packed_from(source, address)
-                .is_some_and(|kept| self.append(kept, aside));
+            return source.read(address, compressor.page())
+                && self.append(compressor.pack(), aside);
         }
         if !self.has_room(PAGE_BYTES_U64, aside) {
             return false;
