@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::account::Account;
 use crate::demo::{self, KINDS, Output};
+use crate::drift::Drift;
 use crate::figures::{self, Figures, IrqOff, Promise};
 use crate::image::{self, Application, Image};
 use crate::kernels::Flavour;
@@ -56,6 +57,8 @@ struct Bench {
     cycles: u32,
     /// Crashes after which user space came back.
     recovered: usize,
+    /// How alike the recoveries are.
+    drift: Drift,
     /// Deadlines missed by all tasks.
     missed: u64,
     /// Loading of the large image.
@@ -224,6 +227,7 @@ fn assemble(figures: Figures, account: &Account, cycles: u32, large_image: Large
     Bench {
         cycles,
         recovered: figures.recoveries.iter().filter(|it| it.recovered).count(),
+        drift: Drift::of(&figures.recoveries),
         missed: figures.missed(),
         large_image,
         irq_off: account
@@ -299,6 +303,18 @@ fn targets(bench: &Bench) -> String {
                 duration,
             );
         }
+    }
+    for (what, permille) in [
+        ("spread", bench.drift.userspace_spread_permille),
+        ("trend", bench.drift.userspace_trend_permille),
+        ("spread of the reload", bench.drift.reload_spread_permille),
+    ] {
+        row(
+            format!("recoveries of one cause in {} cycles, {what}", bench.cycles),
+            50,
+            permille,
+            |permille| format!("{}.{} %", permille / 10, permille % 10),
+        );
     }
     let large = bench.large_image;
     row(

@@ -22,6 +22,7 @@ pub mod console;
 pub mod cpio;
 pub mod debian;
 pub mod demo;
+pub mod drift;
 pub mod dump;
 pub mod fault_module;
 pub mod faults;
