@@ -60,7 +60,10 @@ fn vital_signs_and_the_running_task_are_read() {
     let vitals = facts.vitals(&memory);
     assert_eq!(vitals.panicking, Some(false));
     assert_eq!((vitals.dies, vitals.taint), (Some(2), Some(0x280)));
-    assert_eq!(vitals.system_state, Some(3));
+    assert_eq!(
+        (vitals.system_state, vitals.emergency),
+        (Some(3), Some(false))
+    );
     assert_eq!((vitals.switches, vitals.runnable), (Some(1234), Some(4)));
     assert_eq!(
         (vitals.jiffies, vitals.log),

@@ -110,6 +110,7 @@ fn vitals(input: &mut Input<'_>) -> Vitals {
         dies: flag(1).then_some(u32::from(byte)),
         taint: flag(2).then_some(word << 7),
         system_state: flag(3).then_some(u32::from(byte & 7)),
+        emergency: flag(3).then_some(byte & 8 != 0),
         switches: flag(4).then_some(word),
         runnable: flag(5).then_some(u32::from(byte)),
         jiffies: flag(6).then_some(word),

@@ -188,6 +188,7 @@ const fn signs(system_state: u32, panicking: bool) -> Vitals {
         dies: None,
         taint: None,
         system_state: Some(system_state),
+        emergency: None,
         switches: None,
         runnable: None,
         jiffies: None,
@@ -262,6 +263,23 @@ fn a_power_off_is_no_failure() {
 fn a_restart_that_ends_in_a_real_fault_is_a_failure() {
     let died = Some((Cause::TripleFault, Severity::Fatal));
     assert_eq!(judged(Event::Shutdown(Ruin::Nothing), &RESTARTING), died);
+}
+
+#[test]
+fn a_reset_that_skips_the_way_down_is_a_failure() {
+    let reset = Event::Reset(ResetRoute::Acpi);
+    let in_order = Some((Cause::Reboot, Severity::Restart));
+    assert_eq!(judged(reset, &RESTARTING), in_order);
+    let emergency = Vitals {
+        emergency: Some(true),
+        ..RESTARTING
+    };
+    let failed = Some((Cause::SelfResetAcpi, Severity::Fatal));
+    assert_eq!(
+        judged(reset, &emergency),
+        failed,
+        "sysrq-b says restart, too"
+    );
 }
 
 #[test]
@@ -730,6 +748,7 @@ proptest! {
                 vitals: Vitals {
                     panicking: Some(false), dies: Some(dies), taint: Some(taint),
                     system_state: Some(3), switches: Some(index), runnable: Some(2),
+                    emergency: None,
                     jiffies: Some(index), log: Some(log),
                 },
             };

@@ -16,6 +16,9 @@ pub struct Vitals {
     pub taint: Option<u64>,
     /// How far up or down it is: `system_state`.
     pub system_state: Option<u32>,
+    /// It resets without having gone down in order, as it does after a panic or for `sysrq-b`:
+    /// `reboot_emergency`. `system_state` says "restart" then as well.
+    pub emergency: Option<bool>,
     /// Changes of process so far: `nr_switches` of processor 0's run queue.
     pub switches: Option<u64>,
     /// Processes that want to run, the running one included: `nr_running` of the same queue.
@@ -57,7 +60,7 @@ impl Vitals {
 
     /// It is known to restart itself in an orderly way.
     pub fn is_restarting(&self) -> bool {
-        self.system_state == Some(RESTART) && !self.is_panicking()
+        self.system_state == Some(RESTART) && self.emergency != Some(true) && !self.is_panicking()
     }
 
     /// It is known to end itself in an orderly way.

@@ -88,8 +88,8 @@ impl Facts {
             && self.view(memory).and_then(|view| view.u64(base)) == Some(self.tables.base)
     }
 
-    /// Of the vital signs, those that tell what an act of the kernel means: whether it panics, and how
-    /// far up or down it is. Two reads.
+    /// Of the vital signs, those that tell what an act of the kernel means: whether it panics, how far up
+    /// or down it is, and whether in order. Three reads.
     pub fn stage(&self, memory: &impl GuestPhysRead) -> Vitals {
         let Some(view) = self.view(memory) else {
             return Vitals::default();
@@ -98,6 +98,7 @@ impl Facts {
         Vitals {
             panicking: word(Symbol::PanicCpu).map(|processor| processor != u32::MAX),
             system_state: word(Symbol::SystemState),
+            emergency: word(Symbol::EmergencyRestart).map(|emergency| emergency != 0),
             ..Vitals::default()
         }
     }

@@ -52,6 +52,8 @@ symbols! {
     TaintedMask = "tainted_mask",
     /// How far up or down it is.
     SystemState = "system_state",
+    /// It restarts without having gone down.
+    EmergencyRestart = "reboot_emergency",
     /// Its time.
     Jiffies = "jiffies_64",
     /// Its log.

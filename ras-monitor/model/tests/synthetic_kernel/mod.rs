@@ -54,6 +54,7 @@ const VARIABLES: &[(&str, usize)] = &[
     ("die_counter", DATA + 8),
     ("tainted_mask", DATA + 16),
     ("system_state", DATA + 24),
+    ("reboot_emergency", DATA + 28),
     ("jiffies_64", DATA + 32),
     ("prb", DATA + 40),
     ("page_offset_base", DATA + 48),
