@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{BufWriter, Write, stdout};
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use darma_ras_model::dump::{DumpReader, StoreRead};
 use darma_vmcore::Summary;
@@ -10,10 +12,16 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::status_view::duration;
-use crate::window::{Window, WindowAccess};
+use crate::window::{Dumps, Window, WindowAccess};
 
 /// Room for writes to the core's file.
 const BUFFER: usize = 256 << 10;
+
+/// How long a dump may be in packing.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// How long a dump that is not seen is looked for.
+const LOOKING: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// One dump.
 #[derive(Debug, Serialize)]
@@ -98,9 +106,7 @@ pub fn table(dumps: &[Entry]) -> String {
 /// # Errors
 /// There is no such dump, nothing of it can be read, or the file cannot be written.
 pub fn get<A: WindowAccess>(window: &Window<A>, fault: u64, file: &Path) -> Result<Summary, Error> {
-    let dumps = window.dumps().map_err(Error::Dump)?;
-    let found = dumps.iter().find(|dump| dump.origin().fault == fault);
-    let dump = found.ok_or(Error::NoDump(Some(fault)))?;
+    let dump = &packed(window, fault)?;
     if file.as_os_str() == "-" {
         return write(dump, &mut stdout().lock());
     }
@@ -112,6 +118,27 @@ pub fn get<A: WindowAccess>(window: &Window<A>, fault: u64, file: &Path) -> Resu
         drop(std::fs::remove_file(file));
     }
     written
+}
+
+/// The dump of failure `fault`, once nothing moves in it any more: what was saved in a hurry is packed
+/// while this Linux runs, above all while it sleeps. A Linux that never sleeps gets it as it is in the end;
+/// then the sums tell of what moved.
+fn packed<A: WindowAccess>(
+    window: &Window<A>,
+    fault: u64,
+) -> Result<DumpReader<Dumps<'_, A>>, Error> {
+    let began = Instant::now();
+    loop {
+        // A dump whose index changes at this moment is not seen: that is no reason to give up.
+        let dumps = window.dumps().map_err(Error::Dump)?;
+        let found = dumps.into_iter().find(|dump| dump.origin().fault == fault);
+        let late = began.elapsed() > LONGEST_WAIT;
+        match found {
+            Some(dump) if late || dump.is_packed() => return Ok(dump),
+            None if began.elapsed() > LOOKING => return Err(Error::NoDump(Some(fault))),
+            _ => sleep(PAUSE),
+        }
+    }
 }
 
 fn write<S: StoreRead>(dump: &DumpReader<S>, out: &mut impl Write) -> Result<Summary, Error> {

@@ -16,8 +16,10 @@ pub mod tools;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use darma_vmcore::Summary;
 
 pub use machine_memory::MachineMemory;
@@ -28,6 +30,10 @@ use crate::{paths, terminal};
 
 /// Room for writes to the core file.
 const BUFFER: usize = 1 << 20;
+/// A running machine packs its newest dump, which moves the data: how often the core is begun anew.
+const ATTEMPTS: u32 = 30;
+/// How long is waited before that.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The memory file that `from` means: a file, the name of a run, or the latest run that kept one.
 ///
@@ -63,6 +69,23 @@ pub fn source(from: Option<&Path>) -> Result<PathBuf> {
 /// There is no such dump, nothing of it can be read, or the file cannot be written.
 pub fn get(memory: &MachineMemory, fault: Option<u64>, file: &Path) -> Result<Summary> {
     let slot = memory.slot_of(fault)?;
+    for attempt in 1.. {
+        if let Some(summary) = try_to_get(memory, slot, file)? {
+            return Ok(summary);
+        }
+        if attempt == 1 {
+            terminal::note("the machine is packing the dump; waiting until it has done");
+        }
+        if attempt >= ATTEMPTS {
+            break;
+        }
+        thread::sleep(PAUSE);
+    }
+    Err(darma_vmcore::Error::Changed.into())
+}
+
+/// None if the dump changed meanwhile.
+fn try_to_get(memory: &MachineMemory, slot: u32, file: &Path) -> Result<Option<Summary>> {
     let dump = memory.open(slot)?;
     let made = File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
     let mut out = BufWriter::with_capacity(BUFFER, made);
@@ -71,17 +94,16 @@ pub fn get(memory: &MachineMemory, fault: Option<u64>, file: &Path) -> Result<Su
         out.flush()?;
         Ok(summary)
     });
-    // A running machine may have packed or replaced the dump meanwhile.
     let same = memory.open(slot).is_ok_and(|dump| dump.version() == before);
+    if same && let Ok(summary) = written {
+        return Ok(Some(summary));
+    }
+    drop(fs::remove_file(file));
     match written {
-        Ok(summary) if same => Ok(summary),
-        failed => {
-            drop(fs::remove_file(file));
-            match failed {
-                Err(error) => Err(error).with_context(|| format!("no core in {}", file.display())),
-                Ok(_) => bail!("{}", darma_vmcore::Error::Changed),
-            }
+        Err(error) if same && !matches!(error, darma_vmcore::Error::Changed) => {
+            Err(error).with_context(|| format!("no core in {}", file.display()))
         }
+        _ => Ok(None),
     }
 }
 
