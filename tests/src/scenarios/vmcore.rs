@@ -128,7 +128,7 @@ fn inside(lab: &Laboratory) -> Result<()> {
     }
     let memory = run.folder.join(qemu::MEMORY_FILE);
     let core = run.folder.join("core");
-    dump::get(&MachineMemory::read(&memory)?, Some(1), &core)?;
+    dump::get(&MachineMemory::read(&memory)?, None, &core)?;
     fs::remove_file(memory)?;
     let sum = process::capture(Command::new("sha256sum").arg(&core))?;
     let sum = sum.split_whitespace().next().unwrap_or_default();
@@ -151,7 +151,7 @@ fn open(lab: &Laboratory, death: &Death) -> Result<()> {
         When::Over => experiment.run(lab),
     }?;
     let (memory, core) = (run.folder.join(qemu::MEMORY_FILE), run.folder.join("core"));
-    let summary = dump::get(&MachineMemory::read(&memory)?, Some(1), &core)?;
+    let summary = dump::get(&MachineMemory::read(&memory)?, None, &core)?;
     // As large as the machine's memory; the core tells as much.
     fs::remove_file(memory)?;
     run.require(
