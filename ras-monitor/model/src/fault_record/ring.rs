@@ -82,6 +82,18 @@ impl<'r, T: Record> RingReader<'r, T> {
         (found == sequence).then_some(record)
     }
 
+    /// Whether there is a whole record with a greater number that `is_meant`. Only those that are meant
+    /// are summed.
+    pub fn has_newer(&self, sequence: u64, is_meant: impl Fn(&T) -> bool) -> bool {
+        self.region.chunks_exact(T::SLOT_BYTES).any(|slot| {
+            let body = slot
+                .get(HEADER..)
+                .and_then(|body| T::ref_from_bytes(body).ok());
+            body.is_some_and(&is_meant)
+                && record_in::<T>(slot, self.crc32c).is_some_and(|(found, _)| found > sequence)
+        })
+    }
+
     /// Slots that hold something, and no whole record.
     pub fn damaged(&self) -> usize {
         let slots = self.region.chunks_exact(T::SLOT_BYTES);

@@ -136,14 +136,11 @@ impl<'r> FaultReader<'r> {
     /// Failures by origin, in the order of the slots of their newest records. Those of unknown origin
     /// are in no group.
     pub fn groups(&self) -> impl Iterator<Item = Group> {
-        let newest_of = |fingerprint: u64| {
-            let alike = self.faults.records();
-            let alike = alike.filter(move |(_, record)| record.fingerprint == fingerprint);
-            alike.map(|(sequence, _)| sequence).max()
-        };
         self.faults.records().filter_map(move |(sequence, record)| {
             let fingerprint = record.fingerprint;
-            (fingerprint != 0 && newest_of(fingerprint) == Some(sequence)).then_some(Group {
+            let alike = |other: &FaultRecord| other.fingerprint == fingerprint;
+            let newest = fingerprint != 0 && !self.faults.has_newer(sequence, alike);
+            newest.then_some(Group {
                 fingerprint,
                 count: record.occurrence,
                 newest: sequence,
