@@ -87,8 +87,9 @@ fn storms(lab: &Laboratory) -> Result<()> {
 
 fn spin(lab: &Laboratory) -> Result<()> {
     // Long enough for the tasks' figures to say something.
-    let mut experiment =
-        crash::machine("preempt-cli-spin", CrashKind::CliSpin).configure("watch.hard-lockup", "5s");
+    let mut experiment = crash::machine("preempt-cli-spin", CrashKind::CliSpin)
+        .configure("watch.hard-lockup", "5s")
+        .configure("watch.soft-lockup", "20s");
     experiment.limit = Duration::from_secs(900);
     let run = experiment.run(lab)?;
     let found = run.reports.iter().any(|report| {

@@ -160,7 +160,13 @@ fn check_header<R: RegionRead + ?Sized>(region: &R) -> Result<(), ReadError> {
             found: header.layout_version,
         });
     }
-    if header != RegionHeader::CURRENT {
+    let expected = RegionHeader {
+        // The machine's, not the layout's.
+        fault_store_bytes: header.fault_store_bytes,
+        dump_store_bytes: header.dump_store_bytes,
+        ..RegionHeader::CURRENT
+    };
+    if header != expected {
         return Err(ReadError::Inconsistent);
     }
     Ok(())
@@ -212,7 +218,7 @@ mod tests {
 
     fn region() -> Vec<u8> {
         let mut region = vec![0; NEEDED];
-        let mut writer = StatusWriter::new();
+        let mut writer = StatusWriter::with_stores(1 << 20, 64 << 20);
         writer.initialise(region.as_mut_slice());
         writer.publish(&body(), region.as_mut_slice());
         region
